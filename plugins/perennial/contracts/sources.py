@@ -1,0 +1,127 @@
+"""The model of config/sources.yml: which outside files become which canonical entity, and what is legal in them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from perennial.contracts.entities import ENTITIES, EntityName, LineKind
+from perennial.core.settings import Frozen
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class FileFormat(Frozen):
+    """How the file is written. A CSV that differs from it (delimiter, encoding) is refused with what was found."""
+
+    type: Literal["csv", "parquet"] = "csv"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: str = "utf-8"
+    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    decimal: Literal[".", ","] = "."
+    timestamp_format: str | None = None  # strptime codes; ISO 8601 when absent
+    date_format: str | None = None
+    timestamps_in: str = "UTC"  # the zone that times without an offset are in
+
+
+class SourceColumn(Frozen):
+    """Where a canonical column comes from and what is legal in it."""
+
+    source: str  # the column's name in the file
+    required: bool | None = None  # None: as the canonical entity says
+    min: float | str | None = None
+    max: float | str | None = None
+    allowed: tuple[str, ...] | None = None
+    pattern: str | None = None  # RE2; the whole value must match
+    transform: Literal["none", "strip", "upper", "lower"] = "strip"
+
+
+class LineKindRule(Frozen):
+    """The first rule that matches decides the kind of an order line."""
+
+    kind: LineKind
+    column: str  # a canonical column
+    starts_with: str | None = None
+    one_of: tuple[str, ...] | None = None
+    below: float | None = None
+
+    @model_validator(mode="after")
+    def _one_test(self) -> LineKindRule:
+        if sum(test is not None for test in (self.starts_with, self.one_of, self.below)) != 1:
+            raise ValueError("give exactly one of starts_with, one_of, below")
+        return self
+
+
+class Reference(Frozen):
+    """A column that names a row of another entity. `warn` loads and counts, `quarantine` sets the row aside."""
+
+    column: str
+    entity: EntityName
+    on_missing: Literal["warn", "quarantine"] = "warn"
+
+
+class Limits(Frozen):
+    """Shares of bad rows in a batch: above `warn` someone is told, above `stop` the batch is refused (L6)."""
+
+    warn: Share = 0.001
+    stop: Share = 0.05
+
+
+class SourceEntity(Frozen):
+    """One file pattern of a source and its contract."""
+
+    entity: EntityName
+    path: str  # below landing/, with {date} (YYYY-MM-DD) once or a * glob
+    business_date: str = "{date}"  # "{date}": the file name's; else a canonical date or timestamp column
+    cadence: Literal["daily", "on_change"] = "daily"
+    max_age_days: int | None = None  # on_change only: older than this at as_of means stop (L6)
+    format: FileFormat = FileFormat()
+    columns: dict[str, SourceColumn]
+    line_kinds: tuple[LineKindRule, ...] = ()
+    default_line_kind: LineKind = "sale"
+    negative_quantity_kinds: tuple[LineKind, ...] = ()  # kinds in which a negative quantity is legal
+    references: tuple[Reference, ...] = ()
+    limits: Limits = Limits()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_columns(cls, data: Any) -> Any:
+        """`order_key: basket_id` is short for `order_key: {source: basket_id}`."""
+        if isinstance(data, dict) and isinstance(data.get("columns"), dict):
+            columns = {k: {"source": v} if isinstance(v, str) else v for k, v in data["columns"].items()}
+            return {**data, "columns": columns}
+        return data
+
+    @model_validator(mode="after")
+    def _columns_are_canonical(self) -> SourceEntity:
+        canonical = ENTITIES[self.entity].columns
+        unknown = sorted(set(self.columns) - set(canonical))
+        if unknown:
+            raise ValueError(f"{self.entity} has no column {', '.join(unknown)}; it has {', '.join(canonical)}")
+        missing = [n for n, c in canonical.items() if c.required and n not in self.columns and n != "line_kind"]
+        if missing:
+            raise ValueError(f"{self.entity} needs the column {', '.join(missing)}")
+        if self.entity == "order_lines" and not {"amount", "unit_price"} & set(self.columns):
+            raise ValueError("order_lines needs amount, or unit_price (amount is then quantity x unit_price)")
+        return self
+
+
+class Source(Frozen):
+    """One outside system. `namespace` is shared by sources that use the same client keys."""
+
+    description: str
+    owner: str
+    dag: Literal["ingest_sales", "ingest_crm"]
+    namespace: str
+    settle_seconds: Annotated[float, Field(ge=0, le=3600)] = (
+        2.0  # a file that changed later than this is still being written
+    )
+    entities: dict[str, SourceEntity]
+
+
+class SourcesFile(Frozen):
+    """config/sources.yml."""
+
+    version: Literal[1]
+    sources: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Source]

@@ -1,0 +1,141 @@
+"""The models of config/segments, config/campaigns, config/policy.yml and config/destinations.yml."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from perennial.core.settings import Frozen
+
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+Channel = Literal["email", "sms", "call", "account_manager"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Outcome = Literal["target", "control", "refused"]
+
+
+class Segment(Frozen):
+    """A readable rule over published metrics, scores and other segments."""
+
+    id: Slug
+    description: str
+    where: str
+
+
+class SegmentsFile(Frozen):
+    """config/segments/*.yml."""
+
+    version: Literal[1]
+    segments: tuple[Segment, ...]
+
+
+class Offer(Frozen):
+    """What the client is offered. `cost` is the company's cost of one redemption, in its currency."""
+
+    text: str
+    cost: Annotated[float, Field(ge=0)] = 0.0
+    code: str | None = None
+    valid_days: Annotated[int, Field(ge=1)] | None = None
+
+
+class Schedule(Frozen):
+    """When the campaign may pick clients: on these week days, or on the anniversary of a client's date."""
+
+    weekdays: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] | None = None
+    anniversary_of: Literal["signed_up_on", "first_order_on"] | None = None
+    window_days: Annotated[int, Field(ge=0, le=31)] = 0  # an anniversary counts this many days after it too
+
+
+class ExpectedValue(Frozen):
+    """Expected margin of one contact = basis x prior_effect x margin_share - contact and offer cost.
+
+    Without randomised history the effect is a prior, and the card says so (`prior_source`).
+    """
+
+    basis: Literal["value_90d", "churn_risk_x_value_90d", "revenue_365d_daily_x_90"]
+    prior_effect: Share
+    prior_source: str
+    margin_share: Share = 0.25
+
+
+class Campaign(Frozen):
+    """A campaign card: goal, audience, offer, message, channel, schedule, budget and how success is judged."""
+
+    version: Literal[1]
+    id: Slug
+    name: str
+    owner: str
+    goal: str
+    kind: Literal["acquisition", "development", "retention", "win_back"]
+    nature: Literal["informational", "bonus", "emotional"]
+    audience: str  # a rule in the segments' language; usually one segment's name
+    list_type: Literal["send", "audience"] = "send"
+    purpose: Slug = "marketing"
+    channels: tuple[Channel, ...]  # in order of preference: the first that the client may be reached by
+    message: str
+    merge_fields: tuple[str, ...] = ()  # published metrics and `first_name`, `next_product`, `offer_code`
+    next_product: Literal["none", "department_not_yet_bought"] = "none"
+    offer: Offer
+    schedule: Schedule = Schedule()
+    starts_on: date | None = None
+    ends_on: date | None = None
+    priority: Annotated[int, Field(ge=1, le=100)] = 50  # 1 is first, among equal expected values
+    cool_down_days: Annotated[int, Field(ge=0)] = 0  # not again from this campaign within so many days
+    max_contacts_per_day: Annotated[int, Field(ge=0)] | None = None
+    control_share: Share = 0.1
+    expected_value: ExpectedValue
+    success_metric: str
+    success_window_days: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _term_is_in_order(self) -> Campaign:
+        if self.starts_on and self.ends_on and self.ends_on < self.starts_on:
+            raise ValueError(f"ends_on {self.ends_on} is before starts_on {self.starts_on}")
+        if not self.channels:
+            raise ValueError("name at least one channel")
+        return self
+
+
+class ChannelPolicy(Frozen):
+    """One channel: what a contact costs, whether consent is needed, and what address it needs."""
+
+    cost: Annotated[float, Field(ge=0)]
+    consent: Literal["required", "not_required"] = "required"
+    address: Literal["email", "phone", "none"]
+
+
+class Cap(Frozen):
+    """At most `contacts` in any `days` consecutive days, the day itself included, over all campaigns and tools (L10)."""
+
+    contacts: Annotated[int, Field(ge=0)]
+    days: Annotated[int, Field(ge=1, le=730)]
+    channel: Channel | None = None  # None: all channels together
+
+
+class PolicyFile(Frozen):
+    """config/policy.yml."""
+
+    version: Literal[1]
+    channels: dict[Channel, ChannelPolicy]
+    caps: tuple[Cap, ...]
+    minimum_expected_value: float = 0.0
+    max_list_growth: Annotated[float, Field(gt=0)] = 3.0  # L11: times the list of the campaign's last day
+    max_list_shrink: Share = 0.7  # L11: share by which an audience may shrink in a day
+
+
+class Destination(Frozen):
+    """Where lists go. `outbox` writes files below the home folder's outbox."""
+
+    kind: Literal["outbox"]
+    channels: tuple[Channel, ...]
+    formats: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: str = "utf-8"
+
+
+class DestinationsFile(Frozen):
+    """config/destinations.yml."""
+
+    version: Literal[1]
+    destinations: dict[Slug, Destination]

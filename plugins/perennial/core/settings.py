@@ -1,0 +1,197 @@
+"""The one typed Settings object: config/perennial.yml, then the environment over it.
+
+Environment (all optional): `PERENNIAL_HOME` (state, default `.perennial/` of the repository), `PERENNIAL_CONFIG`
+(the folder config/), `PERENNIAL_ASSIGNMENT_SALT`. Nothing else of Perennial reads the environment, but for the
+operational clock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from perennial.core.ids import digest_of
+from perennial.core.yamlfile import read_yaml, validate
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+class Frozen(BaseModel):
+    """A pydantic model that refuses unknown keys and does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"no time zone is called {name!r}; use a name such as Europe/London") from None
+    return name
+
+
+class Company(Frozen):
+    """Who the marketing is for: name, business time zone (IANA) and currency (ISO 4217)."""
+
+    name: str
+    zone: Annotated[str, AfterValidator(_known_zone)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    currency_minor_digits: Annotated[int, Field(ge=0, le=4)] = 2
+
+
+class Scoring(Frozen):
+    """Horizons and the training calendar of the scores, all in days."""
+
+    churn_horizon_days: Annotated[int, Field(ge=1, le=730)] = 28
+    value_horizon_days: Annotated[int, Field(ge=1, le=730)] = 90
+    train_every_days: Annotated[int, Field(ge=1, le=365)] = 28
+    training_cuts: Annotated[int, Field(ge=2, le=60)] = 6
+    cut_step_days: Annotated[int, Field(ge=1, le=365)] = 14
+    max_drift_psi: Annotated[float, Field(gt=0)] = 0.25
+    seed: int = 20171001
+
+
+class Windows(Frozen):
+    """Trailing windows in days: of people's metrics, and of the features that models see beside them."""
+
+    metrics: tuple[Annotated[int, Field(ge=1)], ...] = (30, 90, 180, 365)
+    features: tuple[Annotated[int, Field(ge=1)], ...] = (7, 14, 28, 56, 91)
+
+
+class SettingsFile(Frozen):
+    """What config/perennial.yml holds."""
+
+    version: Literal[1]
+    company: Company
+    windows: Windows = Windows()
+    scoring: Scoring = Scoring()
+    assignment_salt: Annotated[str, Field(min_length=8)]
+    keep_versions: Annotated[int, Field(ge=2)] = 6
+
+
+class Settings(Frozen):
+    """Everything a run needs to know beside its date: the file's settings and the places of state and config."""
+
+    file: SettingsFile
+    home: Path
+    config_dir: Path
+    dbt_project_dir: Path = REPOSITORY / "dbt_project"
+
+    @property
+    def company(self) -> Company:
+        """The company's name, zone and currency."""
+        return self.file.company
+
+    @property
+    def scoring(self) -> Scoring:
+        """Horizons and the training calendar."""
+        return self.file.scoring
+
+    @property
+    def windows(self) -> Windows:
+        """Trailing windows in days."""
+        return self.file.windows
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The business time zone."""
+        return ZoneInfo(self.company.zone)
+
+    @property
+    def salt(self) -> str:
+        """The salt of the hash that draws control groups (L8)."""
+        return self.file.assignment_salt
+
+    # Places of state, all below `home`.
+    @property
+    def landing(self) -> Path:
+        """Where sources drop files: `landing/<source>/...`."""
+        return self.home / "landing"
+
+    @property
+    def archive(self) -> Path:
+        """Where landed files are kept once their batch is committed."""
+        return self.home / "archive"
+
+    @property
+    def refused(self) -> Path:
+        """Where files that cannot be read are set aside, each with a `.reason.txt` beside it."""
+        return self.home / "refused"
+
+    @property
+    def raw(self) -> Path:
+        """Parquet of committed batches: `raw/<entity>/<batch_id>.parquet`."""
+        return self.home / "raw"
+
+    @property
+    def quarantine(self) -> Path:
+        """Parquet of quarantined rows: `quarantine/<entity>/<batch_id>.parquet`."""
+        return self.home / "quarantine"
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        return os.environ.get("PERENNIAL_LEDGER_URL") or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def warehouse_dir(self) -> Path:
+        """The embedded warehouse: `build/`, `parts/`, `versions/` and the pointer `current`."""
+        return self.home / "warehouse"
+
+    @property
+    def private_dir(self) -> Path:
+        """Addresses of people, mode 700; only delivery opens it."""
+        return self.home / "private"
+
+    @property
+    def models_dir(self) -> Path:
+        """Artefacts of trained models, by content."""
+        return self.home / "models"
+
+    @property
+    def outbox(self) -> Path:
+        """Lists that were handed over as files: `outbox/<as_of>/<campaign>__<channel>/`."""
+        return self.home / "outbox"
+
+    @property
+    def data_docs(self) -> Path:
+        """great-expectations' project and its Data Docs."""
+        return self.home / "gx"
+
+    def config_digest(self) -> str:
+        """A digest of every YAML file under the config folder: part of what a run is a function of (L2)."""
+        parts: list[str] = []
+        for path in config_files(self.config_dir):
+            parts += [path.relative_to(self.config_dir).as_posix(), path.read_text(encoding="utf-8", errors="replace")]
+        return digest_of([*parts, self.salt])
+
+
+def config_files(config_dir: Path) -> list[Path]:
+    """The YAML files that a run reads, in a fixed order (examples and backtests apart)."""
+    tops = ("perennial", "sources", "policy", "destinations")
+    files = [config_dir / f"{name}.yml" for name in tops]
+    files += sorted((config_dir / "segments").glob("*.yml")) + sorted((config_dir / "campaigns").glob("*.yml"))
+    return [path for path in files if path.exists()]
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read config/perennial.yml and the environment. Raises ConfigError with file, line, field and fix."""
+    env = os.environ if environ is None else environ
+    config_dir = Path(env.get("PERENNIAL_CONFIG") or REPOSITORY / "config").resolve()
+    home = Path(env.get("PERENNIAL_HOME") or REPOSITORY / ".perennial").resolve()
+    file = validate(read_yaml(config_dir / "perennial.yml"), SettingsFile)
+    salt = env.get("PERENNIAL_ASSIGNMENT_SALT")
+    if salt:
+        file = SettingsFile.model_validate({**file.model_dump(), "assignment_salt": salt})
+    return Settings(file=file, home=home, config_dir=config_dir)
+
+
+def parse_date(text: str) -> date:
+    """A date as YYYY-MM-DD. Raises ValueError otherwise."""
+    return date.fromisoformat(text)

@@ -1,0 +1,121 @@
+"""YAML with the line of every value, so that a mistake is told as file, line, field and fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from perennial.core.errors import ConfigError, Problem
+
+Key = str | int
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class YamlDocument:
+    """A parsed file: its data, and the line (from 1) on which each value stands, by its path."""
+
+    path: Path
+    data: Any
+    lines: dict[tuple[Key, ...], int]
+
+    def line_of(self, location: tuple[Key, ...]) -> int:
+        """The line of the value at `location`, or of the nearest enclosing value that the file has."""
+        while location and location not in self.lines:
+            location = location[:-1]
+        return self.lines.get(location, 1)
+
+
+def read_yaml(path: Path) -> YamlDocument:
+    """Parse one YAML file. Raises ConfigError for an unreadable file, wrong syntax or a key given twice."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(Problem(str(path), "the file does not exist", "create it, or name another folder")) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(Problem(str(path), f"not UTF-8 text ({error.reason})", "save it as UTF-8")) from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = (error.problem_mark.line + 1) if error.problem_mark else 1
+        raise ConfigError(
+            Problem(f"{path}:{line}", f"not YAML: {error.problem}", "mend the indentation or quoting")
+        ) from None
+    lines: dict[tuple[Key, ...], int] = {}
+    if root is not None:
+        for location, line in _walk(root, (), path):
+            lines[location] = line
+    return YamlDocument(path=path, data=yaml.safe_load(text), lines=lines)
+
+
+def _walk(node: yaml.Node, location: tuple[Key, ...], path: Path) -> Iterator[tuple[tuple[Key, ...], int]]:
+    yield location, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            line = key_node.start_mark.line + 1
+            if key in seen:
+                raise ConfigError(Problem(f"{path}:{line}:{key}", "this key is given twice", "keep one of the two"))
+            seen.add(key)
+            for found, found_line in _walk(value_node, (*location, key), path):
+                yield found, line if found == (*location, key) else found_line
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _walk(item, (*location, index), path)
+
+
+def validate(document: YamlDocument, model: type[Model]) -> Model:
+    """The document as `model`. Raises ConfigError with one problem per mistake: file, line, field, fix."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigError([_as_problem(document, model, detail) for detail in error.errors()]) from None
+
+
+def _as_problem(document: YamlDocument, model: type[BaseModel], detail: ErrorDetails) -> Problem:
+    location = tuple(key for key in detail["loc"] if (key in _path_keys(document)) or isinstance(key, int))
+    field = ".".join(str(key) for key in detail["loc"])
+    where = f"{document.path}:{document.line_of(location)}:{field}"
+    if detail["type"] == "extra_forbidden":
+        known = sorted(_field_names(model))
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=3, cutoff=0.5)
+        fix = f"did you mean {' or '.join(near)}?" if near else "remove it"
+        return Problem(where, "this key is not known", fix)
+    if detail["type"] == "missing":
+        return Problem(where, "this key is missing", f"add `{detail['loc'][-1]}:`")
+    found = detail["input"]
+    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
+    return Problem(where, detail["msg"] + shown, "give a value of that kind")
+
+
+def _path_keys(document: YamlDocument) -> set[Key]:
+    return {key for location in document.lines for key in location}
+
+
+def _field_names(model: type[BaseModel], seen: set[type] | None = None) -> set[str]:
+    """The names of all fields of the model and of the models inside it."""
+    seen = seen if seen is not None else set()
+    if model in seen:
+        return set()
+    seen.add(model)
+    names: set[str] = set()
+    for name, field in model.model_fields.items():
+        names.add(field.alias or name)
+        for inner in _models_in(field.annotation):
+            names |= _field_names(inner, seen)
+    return names
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)

@@ -1,0 +1,1 @@
+"""Operational truth, with transactions: batches, runs, consents, assignments, model cards, lists and deliveries."""

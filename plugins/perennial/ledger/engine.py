@@ -1,0 +1,65 @@
+"""Opening the ledger: SQLite beside the state by default, any SQLAlchemy URL by `PERENNIAL_LEDGER_URL`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from perennial.core.settings import Settings
+
+HEAD_REVISION = "0001"
+MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_TIMEOUT_MS = 60_000
+
+
+@lru_cache(maxsize=8)
+def _engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we send BEGIN ourselves: a writer then waits its turn instead of failing
+    cursor = connection.cursor()
+    cursor.execute(f"pragma busy_timeout = {_BUSY_TIMEOUT_MS}")
+    cursor.execute("pragma journal_mode = wal")
+    cursor.execute("pragma synchronous = full")  # a mark that is lost would send twice (L12)
+    cursor.execute("pragma foreign_keys = on")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("begin immediate")
+
+
+def open_ledger(settings: Settings) -> sa.Engine:
+    """The ledger's engine, at the newest revision: made or migrated when it is older."""
+    if settings.ledger_url.startswith("sqlite:///"):
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = _engine(settings.ledger_url)
+    if _revision(engine) != HEAD_REVISION:
+        _migrate(settings.ledger_url)
+    return engine
+
+
+def _revision(engine: sa.Engine) -> str | None:
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.text("select version_num from alembic_version")).scalar()
+
+
+def _migrate(url: str) -> None:
+    from alembic import command  # 0.3 s: only when there is something to migrate
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["engine"] = _engine(url)
+    command.upgrade(config, "head")

@@ -1,0 +1,159 @@
+"""The ledger's tables (SQLAlchemy Core). A change here needs an Alembic revision in migrations/versions.
+
+Times are UTC without a zone, from the operational clock; dates are business dates. No table here holds an address.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# One row per landed batch: landed = loaded + quarantined + duplicate (L1).
+batches = sa.Table(
+    "batches",
+    METADATA,
+    sa.Column("batch_seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("batch_id", sa.String(40), nullable=False, unique=True),
+    sa.Column("source", sa.String(60), nullable=False),
+    sa.Column("source_entity", sa.String(60), nullable=False),  # the key in sources.yml
+    sa.Column("entity", sa.String(40), nullable=False),  # the canonical entity
+    sa.Column("as_of", sa.Date),  # null when refused before a date was known
+    sa.Column("state", sa.String(12), nullable=False),  # committed | refused
+    sa.Column("landed", sa.BigInteger, nullable=False, default=0),
+    sa.Column("loaded", sa.BigInteger, nullable=False, default=0),
+    sa.Column("quarantined", sa.BigInteger, nullable=False, default=0),
+    sa.Column("duplicate", sa.BigInteger, nullable=False, default=0),
+    sa.Column("guests", sa.BigInteger, nullable=False, default=0),
+    sa.Column("raw_path", sa.Text),  # relative to the home folder
+    sa.Column("quarantine_path", sa.Text),
+    sa.Column("first_business_date", sa.Date),
+    sa.Column("last_business_date", sa.Date),
+    sa.Column("warnings", sa.JSON, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("quarantined_by_rule", sa.JSON, nullable=False),
+    sa.Column("recorded_at", sa.DateTime, nullable=False),
+    sa.CheckConstraint("state <> 'committed' or landed = loaded + quarantined + duplicate", name="nothing_is_lost"),
+    sqlite_autoincrement=True,
+)
+
+batch_files = sa.Table(
+    "batch_files",
+    METADATA,
+    sa.Column("batch_id", sa.String(40), sa.ForeignKey("batches.batch_id"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),  # relative to the landing folder
+    sa.Column("sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("landed", sa.BigInteger, nullable=False, default=0),
+)
+
+# One row per computed state of a business date: a new revision when its batches or the config changed.
+runs = sa.Table(
+    "runs",
+    METADATA,
+    sa.Column("run_id", sa.String(40), primary_key=True),  # 2017-10-01.r1
+    sa.Column("as_of", sa.Date, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),  # records.RunState
+    sa.Column("batch_ids", sa.JSON, nullable=False),  # sorted
+    sa.Column("config_digest", sa.String(16), nullable=False),
+    sa.Column("version_id", sa.String(60)),  # the published version that the run reads and writes
+    sa.Column("opened_at", sa.DateTime, nullable=False),
+    sa.Column("finished_at", sa.DateTime),
+    sa.UniqueConstraint("as_of", "revision"),
+)
+
+# Append-only; the state is derived (strictest wins within a purpose, later over earlier from the same person).
+consent_events = sa.Table(
+    "consent_events",
+    METADATA,
+    sa.Column("event_id", sa.String(32), primary_key=True),  # digest of the columns below
+    sa.Column("client_ref", sa.String(16), nullable=False),
+    sa.Column("channel", sa.String(20), nullable=False),
+    sa.Column("purpose", sa.String(60), nullable=False),
+    sa.Column("status", sa.String(10), nullable=False),  # granted | withdrawn
+    sa.Column("changed_at", sa.DateTime, nullable=False),
+    sa.Column("known_on", sa.Date, nullable=False),  # the business date on which we learned of it
+    sa.Column("source", sa.String(60), nullable=False),
+    sa.Index("ix_consent_events_client_ref", "client_ref"),
+)
+
+# The arm of a client in an experiment, drawn once and never changed (L8).
+assignments = sa.Table(
+    "assignments",
+    METADATA,
+    sa.Column("experiment", sa.String(80), primary_key=True),  # campaign id
+    sa.Column("client_id", sa.String(16), primary_key=True),
+    sa.Column("arm", sa.String(20), nullable=False),  # target | control
+    sa.Column("assigned_on", sa.Date, nullable=False),
+)
+
+# One card per trained model; artefacts are files named by content.
+model_cards = sa.Table(
+    "model_cards",
+    METADATA,
+    sa.Column("model_version", sa.String(60), primary_key=True),
+    sa.Column("score", sa.String(40), nullable=False),
+    sa.Column("trained_as_of", sa.Date, nullable=False),
+    sa.Column("status", sa.String(12), nullable=False),  # champion | refused | retired
+    sa.Column("artefact", sa.Text, nullable=False),  # relative to the home folder
+    sa.Column("card", sa.JSON, nullable=False),
+    sa.Column("recorded_at", sa.DateTime, nullable=False),
+    sa.Index("ix_model_cards_score", "score", "trained_as_of"),
+)
+
+# One row per list that was handed over (or held back), with the sum of L15.
+lists = sa.Table(
+    "lists",
+    METADATA,
+    sa.Column("list_id", sa.String(120), primary_key=True),  # as_of/campaign__channel[.n]
+    sa.Column("run_id", sa.String(40), nullable=False),
+    sa.Column("destination", sa.String(60), nullable=False),
+    sa.Column("campaign_id", sa.String(60), nullable=False),
+    sa.Column("channel", sa.String(20), nullable=False),
+    sa.Column("as_of", sa.Date, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),  # delivered | held
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sent", sa.BigInteger, nullable=False),
+    sa.Column("rejected", sa.BigInteger, nullable=False),
+    sa.Column("skipped", sa.BigInteger, nullable=False),
+    sa.Column("pending", sa.BigInteger, nullable=False),
+    sa.Column("path", sa.Text),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("recorded_at", sa.DateTime, nullable=False),
+    sa.CheckConstraint("sent + rejected + skipped + pending = size", name="the_sum_is_right"),
+)
+
+# The key of L12: the same campaign, client, channel and logical date is never sent twice.
+deliveries = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("campaign_id", sa.String(60), primary_key=True),
+    sa.Column("client_id", sa.String(16), primary_key=True),
+    sa.Column("channel", sa.String(20), primary_key=True),
+    sa.Column("as_of", sa.Date, primary_key=True),
+    sa.Column("action", sa.String(8), primary_key=True),  # add | update | remove
+    sa.Column("destination", sa.String(60), nullable=False),
+    sa.Column("list_id", sa.String(120), nullable=False),
+    sa.Column("row_hash", sa.String(32), nullable=False),  # of the row as sent: what an update is compared with
+    sa.Column("state", sa.String(10), nullable=False),  # accepted | rejected | unknown
+    sa.Column("reason", sa.Text),
+    sa.Column("recorded_at", sa.DateTime, nullable=False),
+    sa.Index("ix_deliveries_client_id_as_of", "client_id", "as_of"),
+)
+
+# One active run per destination list, with an owner and an expiry (L16).
+locks = sa.Table(
+    "locks",
+    METADATA,
+    sa.Column("name", sa.String(160), primary_key=True),
+    sa.Column("owner", sa.String(120), nullable=False),
+    sa.Column("expires_at", sa.DateTime, nullable=False),
+)
