@@ -76,6 +76,7 @@ class Campaign(Frozen):
     message: str
     merge_fields: tuple[str, ...] = ()  # published metrics and `first_name`, `next_product`, `offer_code`
     next_product: Literal["none", "department_not_yet_bought"] = "none"
+    never_propose: tuple[str, ...] = ()  # departments that are not offered as the next product
     offer: Offer
     schedule: Schedule = Schedule()
     starts_on: date | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 
 _CLIENT_REF_HEX = 15
+_UNIT_HEX = 13
 
 
 def client_ref(namespace: str, key: str) -> str:
@@ -32,6 +34,20 @@ def digest_of(parts: Iterable[str], *, length: int = 16) -> str:
 
 
 def unit_interval(*parts: str) -> float:
-    """A number in [0, 1) from sha256(part|part|...): the salted hash that control groups are drawn by (L8)."""
-    digest = hashlib.sha256("|".join(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    """A number in [0, 1): the first 13 hex digits (52 bits, exact in a double) of sha256(part|part|...) over 16^13.
+
+    The salted hash that control groups are drawn by (L8). In SQL `unit_hex_sql(...) < unit_threshold(share)` is the
+    same question as `unit_interval(...) < share`.
+    """
+    return int(hashlib.sha256("|".join(parts).encode()).hexdigest()[:_UNIT_HEX], 16) / 16**_UNIT_HEX
+
+
+def unit_hex_sql(text_expression: str) -> str:
+    """SQL for the 13 hex digits of `unit_interval`; the argument is an SQL text expression, its parts joined by `|`."""
+    return f"substr(sha256({text_expression}), 1, {_UNIT_HEX})"
+
+
+def unit_threshold(share: float) -> str:
+    """The text that the digits of `unit_hex_sql` are below exactly when `unit_interval` is below `share` (0 to 1)."""
+    steps = math.ceil(share * 16**_UNIT_HEX)
+    return "g" if steps >= 16**_UNIT_HEX else f"{steps:0{_UNIT_HEX}x}"
