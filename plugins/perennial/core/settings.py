@@ -1,7 +1,7 @@
 """The one typed Settings object: config/perennial.yml, then the environment over it.
 
-Environment (all optional): `PERENNIAL_HOME` (state, default `.perennial/` of the repository), `PERENNIAL_CONFIG`
-(the folder config/), `PERENNIAL_ASSIGNMENT_SALT`. Nothing else of Perennial reads the environment, but for the
+Environment (all optional): `PERENNIAL_CONFIG` (the folder config/), `PERENNIAL_HOME` (state, default `.perennial/` of
+the repository, or a folder in it for another config folder), `PERENNIAL_ASSIGNMENT_SALT`. Nothing else of Perennial reads the environment, but for the
 operational clock.
 """
 
@@ -184,12 +184,18 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read config/perennial.yml and the environment. Raises ConfigError with file, line, field and fix."""
     env = os.environ if environ is None else environ
     config_dir = Path(env.get("PERENNIAL_CONFIG") or REPOSITORY / "config").resolve()
-    home = Path(env.get("PERENNIAL_HOME") or REPOSITORY / ".perennial").resolve()
+    home = Path(env.get("PERENNIAL_HOME") or _default_home(config_dir)).resolve()
     file = validate(read_yaml(config_dir / "perennial.yml"), SettingsFile)
     salt = env.get("PERENNIAL_ASSIGNMENT_SALT")
     if salt:
         file = SettingsFile.model_validate({**file.model_dump(), "assignment_salt": salt})
     return Settings(file=file, home=home, config_dir=config_dir)
+
+
+def _default_home(config_dir: Path) -> Path:
+    """Another company's config has a home of its own, so that two companies never share a ledger."""
+    state = REPOSITORY / ".perennial"
+    return state if config_dir == REPOSITORY / "config" else state / "homes" / config_dir.name
 
 
 def parse_date(text: str) -> date:

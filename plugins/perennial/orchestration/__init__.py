@@ -1,0 +1,1 @@
+"""The one room that knows Airflow: assets, defaults, the landing trigger and thin task bodies around the pipeline."""

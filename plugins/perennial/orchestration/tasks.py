@@ -1,0 +1,237 @@
+"""Task bodies: each wraps one function of the pipeline and writes what it did into the events of its assets.
+
+Everything heavy is imported inside a body, so that parsing a DAG file stays cheap (G22).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset
+from airflow.sdk.exceptions import AirflowSkipException
+
+from perennial.orchestration.errors import as_airflow_errors
+
+if TYPE_CHECKING:
+    from perennial.contracts.records import BatchReport, DayRun, StepReport
+    from perennial.core.settings import Settings
+
+log = logging.getLogger("perennial")
+
+
+def ingest_landed(dag_id: str, asset: Asset, outlet_events: Any) -> dict[str, int]:
+    """Take what has landed for the sources of one DAG; the event tells rows, rejected rows and dates touched.
+
+    Skips (no event) when nothing is there that a finished run has not used. The batches of an earlier try that was
+    killed after its commit count as new, so that their event is not lost.
+    """
+    from perennial.pipeline.day import unused_batches
+    from perennial.pipeline.ingest import ingest
+    from perennial.sources.config import load_sources
+
+    with as_airflow_errors():
+        settings = _settings()
+        sources = [name for name, source in load_sources(settings).sources.items() if source.dag == dag_id]
+        reports = [report for source in sources for report in ingest(settings, source)]
+        _log_batches(reports)
+        new = unused_batches(settings, sources)
+    _fail_if_all_refused(reports, new)
+    if not new:
+        raise AirflowSkipException("Nothing new has landed.")
+    rows = _sums(new)
+    dates = [report.as_of for report in new if report.as_of]
+    refused = sum(report.state == "refused" for report in reports)
+    outlet_events[asset].extra = {
+        "as_of": max(dates).isoformat() if dates else None,
+        "batches": len(new),
+        "refused_batches": refused,
+        **rows,
+    }
+    return {**rows, "batches": len(new), "refused_batches": refused}
+
+
+def open_day(params: Mapping[str, Any]) -> str:
+    """The id of the run of the day that is now complete; skips while none is, or when it is done already."""
+    from perennial.pipeline import day
+
+    with as_airflow_errors():
+        settings = _settings()
+        run = day.open_day(settings, _as_of(params))
+        waiting = day.waiting_for(settings) if run is None else ()
+    if run is None:
+        raise AirflowSkipException("No day is complete yet: " + "; ".join(waiting))
+    if run.state == "done" and not params.get("force"):
+        raise AirflowSkipException(f"Nothing new: {run.run_id} is done. Trigger with force to build it anew.")
+    log.info("%s is computed from %s batches", run.run_id, len(run.batch_ids))
+    return run.run_id
+
+
+def build_models(run_id: str) -> dict[str, float]:
+    """dbt, once, in this process: models and their tests. Gives the seconds of each model."""
+    from perennial.pipeline.build import build
+
+    return dict(_step(build, run_id).seconds)
+
+
+def publish_marts(run_id: str, seconds: Mapping[str, float], assets: Mapping[str, Asset], outlet_events: Any) -> int:
+    """Swap the published version, then tell everyone: rows by our own count, seconds from dbt."""
+    from perennial.pipeline.build import publish
+
+    report = _step(publish, run_id)
+    for name, asset in assets.items():
+        outlet_events[asset].extra = _extra(
+            report, rows=report.rows.get(name, 0), seconds=round(seconds.get(name, 0.0), 3)
+        )
+    return sum(report.rows.values())
+
+
+def train_if_due(events: Any, params: Mapping[str, Any], asset: Asset, outlet_events: Any) -> list[str]:
+    """Train the scores that are due (none yet, old, drifted); the event wakes scoring either way."""
+    from perennial.pipeline.scores import train_if_due as train
+
+    report = _step(train, run_of(events, params))
+    outlet_events[asset].extra = _extra(report, notes=list(report.notes))
+    return list(report.notes)
+
+
+def score_clients(events: Any, params: Mapping[str, Any], asset: Asset, outlet_events: Any) -> dict[str, int]:
+    """Score every client as of the run's date and publish the scores."""
+    from perennial.pipeline.scores import score
+
+    return _told(_step(score, run_of(events, params)), asset, outlet_events)
+
+
+def plan_campaigns(events: Any, params: Mapping[str, Any], asset: Asset, outlet_events: Any) -> dict[str, int]:
+    """Decide who gets what today: one outcome for every candidate (L7), published."""
+    from perennial.pipeline.plan import plan
+
+    return _told(_step(plan, run_of(events, params)), asset, outlet_events)
+
+
+def export_lists(events: Any, params: Mapping[str, Any], asset: Asset, outlet_events: Any) -> dict[str, int]:
+    """Hand over what is new in today's lists; fails when a list's sum is not right (L15)."""
+    from perennial.ledger.engine import open_ledger
+    from perennial.ledger.runs import get_run
+    from perennial.pipeline.export import export
+
+    with as_airflow_errors():
+        settings = _settings()
+        run = get_run(open_ledger(settings), run_of(events, params))
+        lists = export(settings, run)
+    counts = {
+        key: sum(getattr(report, key) for report in lists) for key in ("size", "sent", "rejected", "skipped", "pending")
+    }
+    paths = [report.path for report in lists if report.path]
+    outlet_events[asset].extra = {
+        "as_of": run.as_of.isoformat(),
+        "run_id": run.run_id,
+        "lists": len(lists),
+        **counts,
+        "paths": paths,
+    }
+    return counts
+
+
+def rerun(as_of: date) -> dict[str, int]:
+    """A past day once more, from what it was computed from; nothing of it is pushed."""
+    from perennial.pipeline.day import run_day
+
+    with as_airflow_errors():
+        result = run_day(_settings(), as_of)
+    if result.run is None:
+        raise AirflowSkipException("; ".join(result.notes))
+    return {report.list_id: report.size for report in result.lists}
+
+
+def run_of(events: Any, params: Mapping[str, Any]) -> str:
+    """The one place where a task learns its day: the parameter, else the newest event, else the newest run."""
+    from perennial.ledger.engine import open_ledger
+    from perennial.ledger.runs import last_run
+
+    with as_airflow_errors():
+        engine = open_ledger(_settings())
+        as_of = _as_of(params)
+        told = [event.extra["run_id"] for event in _flat(events) if event.extra.get("run_id")] if as_of is None else []
+        if told:
+            return str(told[-1])
+        run = last_run(engine, as_of)
+    if run is None:
+        raise AirflowSkipException(f"There is no run {'of ' + as_of.isoformat() if as_of else 'yet'}.")
+    return run.run_id
+
+
+def _settings() -> Settings:
+    from perennial.core.settings import load_settings
+
+    return load_settings()
+
+
+def _as_of(params: Mapping[str, Any]) -> date | None:
+    given = params.get("as_of")
+    return date.fromisoformat(given) if given else None
+
+
+def _flat(events: Any) -> list[Any]:
+    """The triggering events of all assets, oldest first; none for a run that a person started."""
+    if not events:
+        return []
+    every: Iterable[Any] = (event for found in events.values() for event in found)
+    return sorted(every, key=lambda event: event.timestamp)
+
+
+def _step(function: Callable[[Settings, DayRun], StepReport], run_id: str) -> StepReport:
+    from perennial.ledger.engine import open_ledger
+    from perennial.ledger.runs import get_run
+
+    with as_airflow_errors():
+        settings = _settings()
+        report = function(settings, get_run(open_ledger(settings), run_id))
+    for name, rows in report.rows.items():
+        log.info("%s: %s rows", name, f"{rows:,}")
+    for note in report.notes:
+        log.info(note)
+    return report
+
+
+def _extra(report: StepReport, **more: Any) -> dict[str, Any]:
+    return {"as_of": report.as_of.isoformat(), "run_id": report.run_id, **more}
+
+
+def _told(report: StepReport, asset: Asset, outlet_events: Any) -> dict[str, int]:
+    outlet_events[asset].extra = _extra(report, rows=report.rows, notes=list(report.notes))
+    return report.rows
+
+
+def _sums(reports: Iterable[BatchReport]) -> dict[str, int]:
+    counted = list(reports)
+    return {key: sum(getattr(r, key) for r in counted) for key in ("landed", "loaded", "quarantined", "duplicate")}
+
+
+def _log_batches(reports: Iterable[BatchReport]) -> None:
+    for report in reports:
+        log.info(
+            "%s.%s %s: %s landed = %s loaded + %s quarantined + %s duplicate",
+            *(
+                report.source,
+                report.entity,
+                report.state,
+                report.landed,
+                report.loaded,
+                report.quarantined,
+                report.duplicate,
+            ),
+        )
+        for text in (*report.warnings, *report.reasons):
+            log.warning("%s.%s: %s", report.source, report.entity, text)
+
+
+def _fail_if_all_refused(reports: list[BatchReport], new: list[BatchReport]) -> None:
+    """A run that could use nothing of what landed is red in the UI, with the reasons."""
+    from perennial.core.errors import BatchRefused
+
+    if reports and not new and all(report.state == "refused" for report in reports):
+        with as_airflow_errors():
+            raise BatchRefused("; ".join(text for report in reports for text in report.reasons))

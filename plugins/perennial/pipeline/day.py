@@ -1,0 +1,194 @@
+"""The day: which business date is complete, what it is computed from, and all its steps in order.
+
+A day D is complete when every `cadence: daily` entity of config/sources.yml has a committed batch with as_of D. The
+latest complete day is run; what it is computed from (batches and config) is written down first, in `ledger.runs`, so
+that a rerun gives the same tables and lists (L2).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from perennial.contracts.records import BatchReport, DayRun, ListReport, StepReport
+from perennial.contracts.sources import SourcesFile
+from perennial.core.errors import ContractViolation, Problem
+from perennial.core.settings import Settings
+from perennial.ledger import runs as ledger_runs
+from perennial.ledger.engine import open_ledger
+from perennial.ledger.tables import batches
+from perennial.sources.config import load_sources
+
+
+@dataclass(frozen=True)
+class DayResult:
+    """What a whole day did. `run` is None when there was nothing to run; `notes` says why."""
+
+    run: DayRun | None
+    batches: tuple[BatchReport, ...] = ()
+    steps: tuple[StepReport, ...] = ()
+    lists: tuple[ListReport, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def open_day(settings: Settings, as_of: date | None = None) -> DayRun | None:
+    """The run of `as_of`, or of the latest complete day; None while no day is complete.
+
+    A past day that was run before keeps the set of batches that it was run with. Raises ContractViolation (L6) when
+    `as_of` is named but not complete, or when a source is older than its contract allows.
+    """
+    engine = open_ledger(settings)
+    recorded = ledger_runs.last_run(engine, as_of) if as_of else None
+    if recorded is not None and not recorded.is_latest:
+        return recorded
+    committed = _committed(engine)
+    sources = load_sources(settings)
+    latest = _latest_complete_day(committed, sources)
+    day = as_of or latest
+    if day is None:
+        return None
+    if latest is None or day > latest:
+        raise ContractViolation(
+            [Problem(f"day {day}", waiting, "land it, then run again") for waiting in _missing(committed, sources, day)]
+        )
+    _refuse_stale(committed, sources, day)
+    wanted = tuple(row.batch_id for row in committed if _known_by(row, day))
+    return ledger_runs.open_run(engine, day, wanted, settings.config_digest())
+
+
+def waiting_for(settings: Settings) -> tuple[str, ...]:
+    """What the newest landed day still waits for, one sentence for each entity; empty if nothing."""
+    committed = _committed(open_ledger(settings))
+    sources = load_sources(settings)
+    newest = max((row.as_of for row in committed if row.as_of), default=None)
+    if newest is None:
+        return ("no file has been landed yet",)
+    return _missing(committed, sources, newest)
+
+
+def _committed(engine: sa.Engine) -> Sequence[sa.Row[Any]]:
+    query = sa.select(batches).where(batches.c.state == "committed").order_by(batches.c.batch_seq)
+    with engine.connect() as connection:
+        return connection.execute(query).all()
+
+
+def _daily_entities(sources: SourcesFile) -> list[tuple[str, str]]:
+    return [
+        (source_name, entity_name)
+        for source_name, source in sources.sources.items()
+        for entity_name, entity in source.entities.items()
+        if entity.cadence == "daily"
+    ]
+
+
+def _dates_of(committed: Sequence[sa.Row[Any]], source: str, entity: str) -> set[date]:
+    return {row.as_of for row in committed if row.source == source and row.source_entity == entity and row.as_of}
+
+
+def _latest_complete_day(committed: Sequence[sa.Row[Any]], sources: SourcesFile) -> date | None:
+    dates = [_dates_of(committed, *entity) for entity in _daily_entities(sources)]
+    return max(set.intersection(*dates), default=None) if dates else None
+
+
+def _missing(committed: Sequence[sa.Row[Any]], sources: SourcesFile, day: date) -> tuple[str, ...]:
+    return tuple(
+        f"{source}.{entity} has not been landed for {day}"
+        for source, entity in _daily_entities(sources)
+        if day not in _dates_of(committed, source, entity)
+    )
+
+
+def _known_by(row: sa.Row[Any], day: date) -> bool:
+    first = row.first_business_date or row.as_of
+    return first is not None and first <= day
+
+
+def _refuse_stale(committed: Sequence[sa.Row[Any]], sources: SourcesFile, day: date) -> None:
+    problems = []
+    for source_name, source in sources.sources.items():
+        for entity_name, entity in source.entities.items():
+            if entity.max_age_days is None:
+                continue
+            newest = max((d for d in _dates_of(committed, source_name, entity_name) if d <= day), default=None)
+            if newest is None or newest < day - timedelta(days=entity.max_age_days):
+                problems.append(
+                    Problem(
+                        f"{source_name}.{entity_name}",
+                        f"is of {newest or 'no date'}, more than {entity.max_age_days} days before {day}",
+                        "land a newer file, or raise max_age_days in sources.yml",
+                    )
+                )
+    if problems:
+        raise ContractViolation(problems)
+
+
+def unused_batches(settings: Settings, sources: Sequence[str]) -> list[BatchReport]:
+    """The committed batches of these sources that no finished run has used yet: what a build would bring in."""
+    engine = open_ledger(settings)
+    run = ledger_runs.last_run(engine)
+    used = set(run.batch_ids) if run is not None and run.state == "done" else set()
+    return [
+        BatchReport(
+            batch_id=row.batch_id,
+            source=row.source,
+            entity=row.source_entity,
+            as_of=row.as_of,
+            state=row.state,
+            files=(),
+            landed=row.landed,
+            loaded=row.loaded,
+            quarantined=row.quarantined,
+            duplicate=row.duplicate,
+            guests=row.guests,
+        )
+        for row in _committed(engine)
+        if row.source in sources and row.batch_id not in used
+    ]
+
+
+def run_day(settings: Settings, as_of: date | None = None) -> DayResult:
+    """Everything, from the landing zone to lists, for the latest complete day or for `as_of`.
+
+    A past day is recomputed from what it was computed from, and nothing of it is pushed. A day that is done already,
+    with the same batches and config, is left as it is.
+    """
+    from perennial.pipeline.export import export
+    from perennial.pipeline.ingest import ingest
+
+    seconds: dict[str, float] = {}
+    engine = open_ledger(settings)
+    newest = ledger_runs.last_run(engine)
+    landed: tuple[BatchReport, ...] = ()
+    if as_of is None or newest is None or as_of >= newest.as_of:
+        started = time.perf_counter()
+        landed = tuple(ingest(settings, until=as_of))
+        seconds["ingest"] = time.perf_counter() - started
+    run = open_day(settings, as_of)
+    if run is None:
+        return DayResult(None, landed, notes=waiting_for(settings), seconds=seconds)
+    if run.state == "done" and run.is_latest:
+        return DayResult(run, landed, notes=(f"nothing new: {run.run_id} is done",), seconds=seconds)
+    steps: list[StepReport] = []
+    for name, step in day_steps():
+        started = time.perf_counter()
+        steps.append(step(settings, run))
+        seconds[name] = time.perf_counter() - started
+    started = time.perf_counter()
+    lists = tuple(export(settings, run))
+    seconds["export"] = time.perf_counter() - started
+    return DayResult(ledger_runs.get_run(engine, run.run_id), landed, tuple(steps), lists, seconds=seconds)
+
+
+def day_steps() -> list[tuple[str, Callable[[Settings, DayRun], StepReport]]]:
+    """The steps between ingestion and export, in order."""
+    from perennial.pipeline.build import build, publish
+    from perennial.pipeline.plan import plan
+    from perennial.pipeline.scores import score, train_if_due
+
+    return [("build", build), ("publish", publish), ("train", train_if_due), ("score", score), ("plan", plan)]
