@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,6 +25,7 @@ _PARALLEL_TASKS = 4
 _STOP_SECONDS = 30
 _MARK = "PERENNIAL_DEMO_HOME"
 _PR_SET_PDEATHSIG = 1
+_SECRET_BYTES = {"fernet_key": 32, "jwt_secret": 64}
 
 
 class AirflowProcess:
@@ -50,6 +53,16 @@ class AirflowProcess:
             with os.fdopen(descriptor, "w") as file:
                 json.dump({USER: secrets.token_urlsafe(12)}, file)
         return str(json.loads(self.password_path.read_text())[USER])
+
+    def _secret_command(self, name: str) -> str:
+        """A command that prints a secret of Airflow's, made once and kept in a file with mode 600 (L22)."""
+        path = self.home / name
+        if not path.exists():
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(base64.urlsafe_b64encode(os.urandom(_SECRET_BYTES[name])))
+        return shlex.join(("cat", str(path)))
 
     def start(self) -> None:
         """Start it, after ending what an earlier demo of this home left running."""
@@ -122,11 +135,13 @@ class AirflowProcess:
                 "EXECUTOR": "LocalExecutor",
                 "PARALLELISM": _PARALLEL_TASKS,
                 "EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+                "FERNET_KEY_CMD": self._secret_command("fernet_key"),
                 "SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
                 "SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.password_path,
             },
             "DATABASE": {"SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}"},
             "API": {"HOST": "127.0.0.1", "PORT": self.port, "BASE_URL": self.url, "WORKERS": 1},
+            "API_AUTH": {"JWT_SECRET_CMD": self._secret_command("jwt_secret")},
             "LOGGING": {"BASE_LOG_FOLDER": home / "logs"},
             "DAG_PROCESSOR": {"REFRESH_INTERVAL": 10, "MIN_FILE_PROCESS_INTERVAL": 30},
             # A demo that was killed is started again at once: what it left half done is taken up within seconds.
