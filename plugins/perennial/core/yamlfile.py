@@ -86,8 +86,8 @@ def _as_problem(document: YamlDocument, model: type[BaseModel], detail: ErrorDet
     where = f"{document.path}:{document.line_of(location)}:{field}"
     if detail["type"] == "extra_forbidden":
         known = sorted(_field_names(model))
-        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=3, cutoff=0.5)
-        fix = f"did you mean {' or '.join(near)}?" if near else "remove it"
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.6)
+        fix = f"did you mean {near[0]}?" if near else "remove it"
         return Problem(where, "this key is not known", fix)
     if detail["type"] == "missing":
         return Problem(where, "this key is missing", f"add `{detail['loc'][-1]}:`")

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from perennial.core.settings import REPOSITORY, load_settings
+
+
+def _copy(tmp_path):
+    config = tmp_path / "config"
+    shutil.copytree(REPOSITORY / "config", config)
+    return config
+
+
+def test_home_and_config_come_from_the_environment(tmp_path):
+    settings = load_settings({"PERENNIAL_HOME": str(tmp_path / "h"), "PERENNIAL_CONFIG": str(_copy(tmp_path))})
+    assert settings.home == tmp_path / "h"
+    assert settings.landing == tmp_path / "h" / "landing"
+
+
+def test_another_company_has_another_home(tmp_path):
+    default = load_settings({})
+    other = load_settings({"PERENNIAL_CONFIG": str(REPOSITORY / "config/examples/online_retail")})
+    assert other.home != default.home
+    assert other.company.currency == "GBP"
+
+
+def test_L2_any_change_of_a_card_changes_the_config_digest_and_an_example_does_not(tmp_path):
+    config = _copy(tmp_path)
+    environment = {"PERENNIAL_HOME": str(tmp_path), "PERENNIAL_CONFIG": str(config)}
+    before = load_settings(environment).config_digest()
+    (config / "examples/online_retail/policy.yml").write_text("version: 1\n")
+    assert load_settings(environment).config_digest() == before
+    policy = config / "policy.yml"
+    policy.write_text(policy.read_text() + "# a note\n")
+    assert load_settings(environment).config_digest() != before
+
+
+def test_L22_the_salt_can_come_from_the_environment():
+    assert load_settings({"PERENNIAL_ASSIGNMENT_SALT": "from-a-secret"}).salt == "from-a-secret"
+
+
+@pytest.mark.parametrize(
+    "name", ["landing", "archive", "refused", "raw", "quarantine", "outbox", "models_dir", "private_dir"]
+)
+def test_all_state_lives_below_the_home_folder(tmp_path, name):
+    settings = load_settings({"PERENNIAL_HOME": str(tmp_path)})
+    assert getattr(settings, name).is_relative_to(tmp_path)
