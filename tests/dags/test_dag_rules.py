@@ -29,7 +29,9 @@ HEAVY = ["pandas", "duckdb", "sklearn", "dbt", "great_expectations", "pyarrow"]
 
 def test_every_expected_dag_is_read_and_no_other(dagbag):
     assert not dagbag.import_errors, f"mend these DAG files: {dagbag.import_errors}"
-    assert set(dagbag.dags) == EXPECTED, "a DAG came or went: change EXPECTED here, the README's table and demo.watch.CHAIN"
+    assert set(dagbag.dags) == EXPECTED, (
+        "a DAG came or went: change EXPECTED here, the README's table and demo.watch.CHAIN"
+    )
 
 
 @pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
@@ -82,11 +84,14 @@ def test_writers_of_the_warehouse_share_the_pool_of_one_slot(dagbag):
         ("rerun_day", "rerun_steps"),
     ]
     for dag_id, task_id in writers:
-        assert dagbag.dags[dag_id].get_task(task_id).pool == WAREHOUSE_POOL, f"{dag_id}.{task_id} writes: give it the pool"
+        assert dagbag.dags[dag_id].get_task(task_id).pool == WAREHOUSE_POOL, (
+            f"{dag_id}.{task_id} writes: give it the pool"
+        )
 
 
 def test_dags_hand_over_by_assets_of_the_declared_names_and_uris(dagbag):
     from airflow.sdk import Asset
+
     from perennial.orchestration import assets
 
     declared = {a.name: a.uri for a in vars(assets).values() if isinstance(a, Asset)}

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from perennial.core import clock, ids, money, personal
 from perennial.core.dates import anniversary, business_date, day_bounds_utc
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+
 from perennial.core.settings import REPOSITORY, load_settings
 
 

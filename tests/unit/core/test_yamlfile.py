@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from perennial.contracts.targeting import PolicyFile
 from perennial.core.errors import ConfigError
 from perennial.core.settings import SettingsFile

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 import sqlalchemy as sa
+
 from perennial.core.errors import ContractViolation
 from perennial.core.settings import load_settings
 from perennial.ledger import runs
