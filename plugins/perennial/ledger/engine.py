@@ -35,7 +35,9 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("begin immediate")
+    # A long copy (execution option `reading`) works on a snapshot and keeps no writer waiting.
+    mode = "deferred" if connection.get_execution_options().get("reading") else "immediate"
+    connection.exec_driver_sql(f"begin {mode}")
 
 
 def open_ledger(settings: Settings) -> sa.Engine:

@@ -1,0 +1,111 @@
+"""What the warehouse is told by the ledger: its tables as Arrow in chunks (L26), raw files, versions still in use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from perennial.contracts.entities import EntityName
+from perennial.contracts.records import DayRun
+from perennial.ledger import tables as t
+
+_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class _Export:
+    name: str
+    query: sa.Select[Any]
+    keep: Callable[[Any], bool] | None = None  # for sets that may be too long for one SQL statement
+
+
+def ledger_tables(engine: sa.Engine, run: DayRun) -> Iterator[tuple[str, pa.RecordBatchReader]]:
+    """Name and rows of each table that models read, ordered by key; use each reader up before asking for the next.
+
+    Only what the run may see: its own batches and their files; consents known, and clients assigned, on its date or
+    earlier; what was delivered before its date; runs of earlier dates, and its own date's up to itself.
+    """
+    for export in _exports(run):
+        schema = pa.schema([(c.name, _arrow_type(c.type)) for c in export.query.selected_columns])
+        with closing(_stream(engine, export)) as rows:
+            yield export.name, pa.RecordBatchReader.from_batches(schema, _batches(rows, schema))
+
+
+def raw_files(engine: sa.Engine, run: DayRun, home: Path) -> dict[EntityName, list[Path]]:
+    """The raw Parquet files of the run's batches, by canonical entity, in the order of the batch ids."""
+    b = t.batches.c
+    query = sa.select(b.entity, b.raw_path, b.batch_id).where(b.state == "committed", b.raw_path.is_not(None))
+    wanted = set(run.batch_ids)
+    files: dict[EntityName, list[Path]] = {}
+    for entity, path, batch_id in _stream(engine, _Export("raw_files", query.order_by(b.batch_id))):
+        if batch_id in wanted:
+            files.setdefault(entity, []).append(home / path)
+    return files
+
+
+def unfinished_versions(engine: sa.Engine, newest: int) -> list[str]:
+    """The versions of runs that are not done, among the `newest` runs opened last: their next steps read them."""
+    last = sa.select(t.runs.c.state, t.runs.c.version_id).order_by(t.runs.c.opened_at.desc(), t.runs.c.run_id.desc())
+    with engine.connect() as connection:
+        rows = connection.execute(last.limit(newest)).all()
+    return [row.version_id for row in rows if row.state != "done" and row.version_id is not None]
+
+
+def _exports(run: DayRun) -> list[_Export]:
+    own = set(run.batch_ids)
+    consents, deliveries, assignments, runs = t.consent_events, t.deliveries, t.assignments, t.runs
+    earlier = sa.or_(runs.c.as_of < run.as_of, sa.and_(runs.c.as_of == run.as_of, runs.c.revision <= run.revision))
+    # The state of a run changes while it works: what is copied here does not, so that a rerun copies the same (L2).
+    run_columns = [runs.c[name] for name in ("run_id", "as_of", "revision", "config_digest", "opened_at")]
+    return [
+        _Export("ledger_batches", _by_key(t.batches), lambda row: row.batch_id in own),
+        _Export("ledger_batch_files", _by_key(t.batch_files), lambda row: row.batch_id in own),
+        _Export("ledger_consent_events", _by_key(consents).where(consents.c.known_on <= run.as_of)),
+        _Export("ledger_deliveries", _by_key(deliveries).where(deliveries.c.as_of < run.as_of)),
+        _Export("ledger_assignments", _by_key(assignments).where(assignments.c.assigned_on <= run.as_of)),
+        _Export("ledger_runs", sa.select(*run_columns).where(earlier).order_by(runs.c.as_of, runs.c.revision)),
+    ]
+
+
+def _by_key(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(table).order_by(*table.primary_key.columns)
+
+
+def _stream(engine: sa.Engine, export: _Export) -> Generator[Any, None, None]:
+    with engine.connect().execution_options(reading=True, yield_per=_ROWS) as connection:
+        for row in connection.execute(export.query):
+            if export.keep is None or export.keep(row):
+                yield row
+
+
+def _batches(rows: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    as_text = [index for index, field in enumerate(schema) if field.type == pa.string()]
+    for first in rows:
+        chunk = [first, *islice(rows, _ROWS - 1)]
+        columns: list[Sequence[Any]] = list(zip(*chunk, strict=True))
+        for index in as_text:
+            columns[index] = [
+                value if value is None or isinstance(value, str) else _json(value) for value in columns[index]
+            ]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _arrow_type(column_type: sa.types.TypeEngine[Any]) -> pa.DataType:
+    if isinstance(column_type, sa.Integer):
+        return pa.int64()
+    if isinstance(column_type, sa.DateTime):
+        return pa.timestamp("us")
+    return pa.date32() if isinstance(column_type, sa.Date) else pa.string()

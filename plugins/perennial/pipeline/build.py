@@ -1,0 +1,115 @@
+"""The build and publication of a day: raw -> dbt, tested -> an immutable version that readers open (L5)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from perennial.contracts.records import DayRun, StepReport
+from perennial.core.errors import ContractViolation, Problem
+from perennial.core.settings import Settings
+from perennial.ledger.engine import open_ledger
+from perennial.ledger.export import ledger_tables, raw_files, unfinished_versions
+from perennial.ledger.runs import advance
+from perennial.pipeline.transform import dbt_variables, published_specs, run_dbt
+from perennial.warehouse.build_db import TableSpec, build_connection, built_tables, mark_built, prepare_build
+from perennial.warehouse.private import prune_contacts
+from perennial.warehouse.publish import publish_marts
+from perennial.warehouse.versions import all_versions, prune
+
+# Published as they are, so that everyone can see that nothing is lost (L1).
+_LEDGER_TABLES = (
+    TableSpec("ledger_batch_files", "raw", key=("batch_id", "name")),
+    TableSpec("ledger_batches", "raw", key=("batch_seq",)),
+    TableSpec("ledger_runs", "raw", key=("as_of", "revision")),
+)
+
+
+def build(
+    settings: Settings, run: DayRun, *, select: str | None = None, extra_vars: dict[str, Any] | None = None
+) -> StepReport:
+    """Build and test the run's tables: rows by published table (our own count), seconds by model, warnings as notes.
+
+    `select` builds a part (dbt's syntax) for people who work on models; only a whole build can be published. Raises
+    ContractViolation when a model or a test fails: what was published before stays as it is.
+    """
+    started = time.perf_counter()
+    engine = open_ledger(settings)
+    files = raw_files(engine, run, settings.home)
+    prepare_build(settings, run, raw_files=files, ledger=ledger_tables(engine, run))
+    prepared = time.perf_counter()
+    variables = {**dbt_variables(settings, run.as_of, [run.as_of]), **(extra_vars or {})}
+    outcome = run_dbt(settings, run, "build", variables, select=select)
+    rows: dict[str, int] = {}
+    if select is None:
+        rows = mark_built(settings, run, [*published_specs(outcome.manifest), *_LEDGER_TABLES])
+        advance(engine, run.run_id, "built")
+    seconds = {"prepare": round(prepared - started, 3), **outcome.seconds}
+    return StepReport(run.run_id, run.as_of, "build", rows, seconds, outcome.warnings)
+
+
+def publish(settings: Settings, run: DayRun) -> StepReport:
+    """Publish the run's tested tables and addresses, and remove versions that nobody needs any more.
+
+    Raises ContractViolation when the build is another run's, is unfinished, or would publish personal data.
+    """
+    started = time.perf_counter()
+    engine = open_ledger(settings)
+    version_id, rows = publish_marts(settings, run)
+    advance(engine, run.run_id, "published", version_id=version_id)
+    published = time.perf_counter()
+    prune(settings, keep=unfinished_versions(engine, settings.file.keep_versions))
+    prune_contacts(settings, keep={version.run_id for version in all_versions(settings)})
+    seconds = {"publish": round(published - started, 3), "prune": round(time.perf_counter() - published, 3)}
+    return StepReport(run.run_id, run.as_of, "publish", rows, seconds, (version_id,))
+
+
+def build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> Path:
+    """Build `client_features` and `client_labels` for many dates beside the run's build; gives the database's path.
+
+    They go to the schema `training`, from the same models and parents as the day's (L3); what the day publishes is not
+    touched. Raises ContractViolation when the run is not built, or for a date after it.
+    """
+    late = [day.isoformat() for day in dates if day > run.as_of]
+    if late:
+        problem = f"features of {', '.join(late)} would be made from days that run {run.run_id} does not know"
+        raise ContractViolation(Problem("client_features", problem, f"ask for dates up to {run.as_of}"))
+    with build_connection(settings, run, read_only=True) as connection:
+        built_tables(connection, run)
+        path = Path(connection.execute("select path from duckdb_databases() where path is not null").fetchone()[0])
+    variables = {**dbt_variables(settings, run.as_of, sorted(set(dates))), "training": True}
+    run_dbt(settings, run, "run", variables, select="client_features client_labels")
+    return path
+
+
+def training_features(
+    settings: Settings, run: DayRun, dates: Sequence[date], *, max_clients: int | None = None
+) -> pa.Table:
+    """Features and labels of every client on each date, ordered by client and date.
+
+    All columns of `client_features`, then those of `client_labels`. `max_clients` takes a sample of so many clients,
+    the same whenever the clients are the same: it bounds the memory (L26).
+    """
+    build_features(settings, run, dates)
+    sample = _sample(max_clients) if max_clients is not None else ""
+    query = f"""
+        select * from training.client_features
+        inner join training.client_labels using (client_id, as_of_date)
+        {sample}
+        order by client_id, as_of_date
+    """
+    with build_connection(settings, run, read_only=False) as connection:
+        table = connection.sql(query).to_arrow_table()
+        connection.execute("drop schema training cascade")
+    return table
+
+
+def _sample(clients: int) -> str:
+    every = "select distinct client_id from training.client_features"
+    chosen = f"select client_id from ({every}) order by md5(client_id), client_id limit {int(clients)}"
+    return f"where client_id in ({chosen})"

@@ -1,0 +1,217 @@
+"""Starting dbt inside this process, and telling what went wrong in it.
+
+dbt parses the whole project again whenever a variable changes, and the date changes every day. So the project is parsed
+with a fixed date (the parse is kept below `home/dbt` and reused while the project's files stand), and run with the
+real one. That is right as long as no parsed config holds the date, which is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from perennial.contracts.records import DayRun
+from perennial.core.errors import ContractViolation, Problem
+from perennial.core.settings import Settings
+from perennial.warehouse.build_db import PERSONAL_COLUMNS, TableSpec, build_connection, build_path
+
+_PARSE_DATE = "1111-11-11"
+_FAILED = {"error", "fail", "runtime error", "partial success"}
+_ROWS_SHOWN = 5
+_ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+|\+\d[\d ()-]{5,}\d")
+_QUOTED = re.compile(r"'[^']*'")
+_QUIET = (
+    "--quiet", "--no-use-colors", "--log-level", "none", "--log-level-file", "none", "--no-print",
+    "--no-send-anonymous-usage-stats", "--no-version-check", "--no-write-json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What dbt did: its manifest, seconds by model (and all tests together), and warnings for people."""
+
+    manifest: Any
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+def dbt_variables(settings: Settings, as_of: date, as_of_dates: Sequence[date]) -> dict[str, Any]:
+    """The variables of dbt_project.yml, from the settings."""
+    return {
+        "as_of": as_of.isoformat(),
+        "as_of_dates": [day.isoformat() for day in as_of_dates],
+        "zone": settings.company.zone,
+        "currency": settings.company.currency,
+        "metric_windows": list(settings.windows.metrics),
+        "feature_windows": list(settings.windows.features),
+        "churn_horizon_days": settings.scoring.churn_horizon_days,
+        "value_horizon_days": settings.scoring.value_horizon_days,
+    }
+
+
+def run_dbt(
+    settings: Settings, run: DayRun, command: str, variables: Mapping[str, Any], *, select: str | None = None
+) -> Outcome:
+    """Run `build` or `run` in the run's build database, with data tests and without unit tests.
+
+    Raises ContractViolation that names each model or test that failed, with its message, its compiled SQL's path and up
+    to five failing rows without personal data.
+    """
+    chosen = ["--select", *select.split()] if select else []
+    tests = ["--exclude-resource-type", "unit_test"] if command == "build" else []
+    with _environment(settings, run):
+        fixed = {**variables, "as_of": _PARSE_DATE, "as_of_dates": [_PARSE_DATE]}
+        manifest = _invoke(settings, run, "parse", fixed)
+        _require_no_date(manifest)
+        results = _invoke(settings, run, command, variables, *chosen, *tests, manifest=manifest).results
+    failed = [result for result in results if result.status in _FAILED]
+    if failed:
+        raise ContractViolation([_problem(settings, run, manifest, result) for result in failed])
+    warnings = tuple(f"{r.node.name}: {r.failures} rows" for r in results if r.status == "warn")
+    return Outcome(manifest, _seconds(results), warnings)
+
+
+@contextmanager
+def _environment(settings: Settings, run: DayRun) -> Iterator[None]:
+    """The variables that profiles.yml reads; the database is closed behind dbt, which keeps it open."""
+    wanted = {"PERENNIAL_BUILD_DB": str(build_path(settings, run)), "DO_NOT_TRACK": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        _close_database()
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _close_database() -> None:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    environment = DuckDBConnectionManager._ENV  # dbt-duckdb has no public way to let go of the file
+    if environment is not None:
+        environment.close()
+    DuckDBConnectionManager.close_all_connections()
+
+
+def _invoke(
+    settings: Settings, run: DayRun, command: str, variables: Mapping[str, Any], *options: str, manifest: Any = None
+) -> Any:
+    from dbt.cli.main import dbtRunner
+
+    state = (
+        settings.home / "dbt" / (build_path(settings, run).stem + ("-training" if variables.get("training") else ""))
+    )
+    project = str(settings.dbt_project_dir)
+    places = ["--project-dir", project, "--profiles-dir", project, "--target-path", str(state / "target")]
+    given = ["--vars", json.dumps(dict(variables), sort_keys=True)]
+    answer = dbtRunner(manifest=manifest).invoke(
+        [*_QUIET, "--log-path", str(state / "logs"), command, *places, *given, *options]
+    )
+    if answer.exception is not None and not hasattr(answer.result, "results"):
+        raise ContractViolation(
+            Problem("dbt", _masked(str(answer.exception)), "mend the dbt project")
+        ) from answer.exception
+    return answer.result
+
+
+def _require_no_date(manifest: Any) -> None:
+    dated = [node for node in manifest.nodes.values() if _PARSE_DATE in str(node.config)]
+    if dated:
+        problem = "its config holds the date, which is known only when it runs"
+        fix = "use the variables as_of and as_of_dates in SQL alone"
+        raise ContractViolation([Problem(node.original_file_path, f"{node.name}: {problem}", fix) for node in dated])
+
+
+def _seconds(results: Iterable[Any]) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for result in results:
+        name = result.node.name if str(result.node.resource_type) != "test" else "tests"
+        seconds[name] = round(seconds.get(name, 0.0) + result.execution_time, 3)
+    return seconds
+
+
+def _problem(settings: Settings, run: DayRun, manifest: Any, result: Any) -> Problem:
+    node = result.node
+    is_personal = _touches_personal(manifest, node)
+    message = _masked(" ".join((result.message or str(result.status)).split()))
+    if is_personal:
+        message = _QUOTED.sub("'***'", message)
+    if str(node.resource_type) == "test" and result.failures:
+        message += f"; {_failing_rows(settings, run, node.compiled_code, show_text=not is_personal)}"
+    compiled = Path(node.compiled_path or node.original_file_path)
+    where = compiled.relative_to(settings.home) if compiled.is_relative_to(settings.home) else compiled
+    return Problem(node.original_file_path, f"{node.name}: {message}", f"run its SQL: {where.as_posix()}")
+
+
+def _failing_rows(settings: Settings, run: DayRun, sql: str, *, show_text: bool) -> str:
+    """Up to five rows of a test's SQL; no column of personal data, and no text at all where there may be some."""
+    with build_connection(settings, run, read_only=True) as connection:
+        rows = (
+            connection.sql(f"select * from ({sql}) as failing order by all limit {_ROWS_SHOWN}")
+            .to_arrow_table()
+            .to_pylist()
+        )
+    shown = [
+        {
+            name: value
+            for name, value in row.items()
+            if name not in PERSONAL_COLUMNS and (show_text or not isinstance(value, str))
+        }
+        for row in rows
+    ]
+    return "such as " + _masked("; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in shown))
+
+
+def _touches_personal(manifest: Any, node: Any) -> bool:
+    """Whether the node, or what it reads directly, holds personal data."""
+    known = {**manifest.nodes, **manifest.sources}
+    near = [node, *(known[name] for name in node.depends_on.nodes if name in known)]
+    return any(each.schema == "private" or each.name == "clients" or personal_columns(each) for each in near)
+
+
+def personal_columns(node: Any) -> list[str]:
+    """The columns of a model or source that are personal: by the canonical name, by `meta: {personal: true}` or tag."""
+
+    def is_personal(name: str, column: Any) -> bool:
+        configured = getattr(getattr(column, "config", None), "meta", None) or {}
+        said = {**(column.meta or {}), **configured}.get("personal")
+        return bool(said) or "personal" in (column.tags or []) or name in PERSONAL_COLUMNS
+
+    return [name for name, column in (getattr(node, "columns", None) or {}).items() if is_personal(name, column)]
+
+
+def _masked(text: str) -> str:
+    return _ADDRESS.sub("***", text)
+
+
+def published_specs(manifest: Any) -> list[TableSpec]:
+    """The tables to publish: every model in the schema `marts`, with its `meta: {published_by, date_column, key}`."""
+    models = [n for n in manifest.nodes.values() if str(n.resource_type) == "model" and n.schema == "marts"]
+    return [
+        _spec(node) for node in sorted(models, key=lambda node: node.alias) if node.config.materialized != "ephemeral"
+    ]
+
+
+def _spec(node: Any) -> TableSpec:
+    meta = {**(node.meta or {}), **(node.config.meta or {})}
+    by_month = meta.get("published_by") == "month"
+    if by_month and not meta.get("date_column"):
+        raise ContractViolation(
+            Problem(node.original_file_path, "published_by: month needs date_column", "name it in meta")
+        )
+    return TableSpec(
+        name=node.alias,
+        date_column=meta["date_column"] if by_month else None,
+        key=tuple(meta.get("key") or ()),
+        personal=tuple(personal_columns(node)),
+    )

@@ -1,0 +1,1 @@
+"""The only room that opens the warehouse: DuckDB with Parquet parts, Arrow in, Arrow out."""

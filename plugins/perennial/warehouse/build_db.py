@@ -1,0 +1,189 @@
+"""The build database: where dbt works before anything is published.
+
+One file for the newest day (`latest`), one for days of the past (`past`). `raw.build_info` says whose build it is and
+how far it came, so that nobody publishes another run's tables, or tables that no test has passed (L5).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from perennial.contracts.entities import ENTITIES, RAW_COLUMNS, SQL_TYPES, Entity, EntityName
+from perennial.contracts.records import DayRun
+from perennial.core.errors import ContractViolation, Problem
+from perennial.core.settings import Settings
+from perennial.core.sqltext import identifier
+from perennial.warehouse.duck import Connection, connect, parquet_list
+
+SCHEMAS = ("raw", "staging", "intermediate", "private", "marts")
+# Columns that hold personal data wherever they turn up: the tables that are published have none of them (L22).
+PERSONAL_COLUMNS = frozenset(
+    name for entity in ENTITIES.values() for name, column in entity.columns.items() if column.personal
+)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table of the build database that is published.
+
+    `date_column`: parts by its month, else one part. `key`: the order of rows in a part, else all columns. `personal`:
+    columns that the model calls personal; there may be none.
+    """
+
+    name: str
+    schema: str = "marts"
+    date_column: str | None = None
+    key: tuple[str, ...] = ()
+    personal: tuple[str, ...] = ()
+
+    @property
+    def relation(self) -> str:
+        """The table's name in the build database, quoted."""
+        return f"{identifier(self.schema)}.{identifier(self.name)}"
+
+
+def build_path(settings: Settings, run: DayRun) -> Path:
+    """The file that the run is built in."""
+    return settings.warehouse_dir / "build" / f"{'latest' if run.is_latest else 'past'}.duckdb"
+
+
+def prepare_build(
+    settings: Settings,
+    run: DayRun,
+    *,
+    raw_files: Mapping[EntityName, Sequence[Path]],
+    ledger: Iterable[tuple[str, pa.RecordBatchReader]],
+) -> Path:
+    """Open the run's build: schema `raw` with a view per canonical entity over exactly `raw_files`, and `ledger`.
+
+    All in one transaction. What an earlier run left in the other schemas stays until dbt replaces it, except that a
+    past day never starts from another day's tables. Raises ContractViolation when a raw file is missing.
+    """
+    _require_files(settings, raw_files)
+    path = build_path(settings, run)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.chmod(0o700)  # staging and private hold addresses
+    if not run.is_latest and _run_in(settings, path) != run.run_id:
+        for stale in (path, path.with_name(path.name + ".wal")):
+            stale.unlink(missing_ok=True)
+    with closing(connect(settings, path)) as connection:
+        connection.begin()
+        _write_raw(connection, run, raw_files, ledger)
+        connection.commit()
+    return path
+
+
+def _write_raw(
+    connection: Connection,
+    run: DayRun,
+    raw_files: Mapping[EntityName, Sequence[Path]],
+    ledger: Iterable[tuple[str, pa.RecordBatchReader]],
+) -> None:
+    for schema in SCHEMAS:
+        connection.execute(f"create schema if not exists {schema}")
+    connection.execute("create or replace table raw.build_info (run_id varchar, state varchar, tables varchar)")
+    connection.execute("insert into raw.build_info values (?, 'prepared', '[]')", [run.run_id])
+    for name, entity in ENTITIES.items():
+        connection.execute(f"create or replace view raw.{name} as {raw_select(entity, raw_files.get(name, ()))}")
+    for table, reader in ledger:
+        connection.register("arriving", reader)
+        connection.execute(f"create or replace table raw.{identifier(table)} as select * from arriving")
+        connection.unregister("arriving")
+
+
+def raw_select(entity: Entity, files: Sequence[Path]) -> str:
+    """SQL over the entity's raw files; a relation of the same columns and types, without rows, when there is none."""
+    types = {name: SQL_TYPES[column.type] for name, column in entity.columns.items()} | RAW_COLUMNS
+    if files:
+        return f"select {', '.join(map(identifier, types))} from {parquet_list(files)}"
+    typed = ", ".join(f"cast(null as {sql_type}) as {identifier(name)}" for name, sql_type in types.items())
+    return f"select {typed} where false"
+
+
+def _require_files(settings: Settings, raw_files: Mapping[EntityName, Sequence[Path]]) -> None:
+    missing = [path for paths in raw_files.values() for path in paths if not path.exists()]
+    if missing:
+        fix = "restore it from the archive, or land its files again"
+        home = settings.home
+        raise ContractViolation(
+            [
+                Problem(p.relative_to(home).as_posix(), "the ledger names this raw file, and it is gone", fix)
+                for p in missing
+            ]
+        )
+
+
+def _run_in(settings: Settings, path: Path) -> str | None:
+    """The id of the run whose build the file holds; None when it holds none."""
+    if not path.exists():
+        return None
+    with closing(connect(settings, path)) as connection:
+        known = connection.execute(
+            "select 1 from duckdb_tables() where schema_name = 'raw' and table_name = 'build_info'"
+        ).fetchone()
+        row = connection.execute("select run_id from raw.build_info").fetchone() if known else None
+    return row[0] if row else None
+
+
+def mark_built(settings: Settings, run: DayRun, tables: Sequence[TableSpec]) -> dict[str, int]:
+    """Write that the run's tables are built and tested; gives their rows, counted here.
+
+    Raises ContractViolation when a table that would be published holds personal data (L22).
+    """
+    with build_connection(settings, run, read_only=False) as connection:
+        for table in tables:
+            refuse_personal(table.name, [*table.personal, *_names(connection, table)], declared=table.personal)
+        rows = {t.name: int(connection.execute(f"select count(*) from {t.relation}").fetchone()[0]) for t in tables}
+        specs = json.dumps([{**vars(table), "key": list(table.key)} for table in tables])
+        connection.execute("update raw.build_info set state = 'built', tables = ?", [specs])
+    return rows
+
+
+def _names(connection: Connection, table: TableSpec) -> list[str]:
+    rows = connection.execute(
+        "select column_name from duckdb_columns() where schema_name = ? and table_name = ? order by column_index",
+        [table.schema, table.name],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def refuse_personal(table: str, columns: Sequence[str], *, declared: Sequence[str] = ()) -> None:
+    """Raise ContractViolation when a column of a published table is personal, by its name or its model's word."""
+    found = sorted({name for name in columns if name.lower() in PERSONAL_COLUMNS or name in declared})
+    if found:
+        fix = "keep it in the schema `private`, or leave it out"
+        raise ContractViolation(
+            [Problem(f"{table}.{name}", "a published table holds personal data", fix) for name in found]
+        )
+
+
+@contextmanager
+def build_connection(settings: Settings, run: DayRun, *, read_only: bool) -> Iterator[Connection]:
+    """The build database, if it is this run's. Raises ContractViolation when it holds another run's, or none."""
+    path = build_path(settings, run)
+    if not path.exists():
+        raise ContractViolation(Problem(path.name, f"nothing is built for run {run.run_id}", "build it first"))
+    with closing(connect(settings, path, read_only=read_only)) as connection:
+        found = connection.execute("select run_id from raw.build_info").fetchone()[0]
+        if found != run.run_id:
+            problem = f"this is the build of run {found}, not of {run.run_id}"
+            raise ContractViolation(Problem(path.name, problem, f"build {run.run_id} again"))
+        yield connection
+
+
+def built_tables(connection: Connection, run: DayRun) -> list[TableSpec]:
+    """The tables of a build that has passed its tests. Raises ContractViolation when it has not (L5)."""
+    state, tables = connection.execute("select state, tables from raw.build_info").fetchone()
+    if state != "built":
+        problem = f"the build of run {run.run_id} is not finished or did not pass its tests"
+        raise ContractViolation(Problem("raw.build_info", problem, "build it again"))
+    return [
+        TableSpec(**{**spec, "key": tuple(spec["key"]), "personal": tuple(spec["personal"])})
+        for spec in json.loads(tables)
+    ]

@@ -1,0 +1,232 @@
+"""Published versions on disk: immutable Parquet parts, manifests, and the pointer `current`.
+
+    parts/<table>/<key>-<content>.parquet     written once, never changed; named by what is in it
+    versions/<seq>-<as_of>-<step>/            manifest.json and warehouse.duckdb (views over parts, nothing else)
+    current                                   the id of the version that readers open
+
+Everything is written beside its place and renamed into it, so that a crash leaves a whole version or none. A reader
+holds a shared lock on its version's manifest, and what is read is not pruned.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from perennial.contracts.records import DayRun
+from perennial.core.settings import Settings
+from perennial.core.sqltext import identifier
+from perennial.warehouse.duck import connect, parquet_list, slug
+
+
+@dataclass(frozen=True)
+class Part:
+    """An immutable Parquet file: `path` is relative to parts/, `checksum` is of its rows in any order."""
+
+    key: str
+    path: str
+    rows: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A table of a version: (name, SQL type) of its columns, and its parts in order of their keys.
+
+    A `periodic` table has a part per business date, and later versions carry the earlier dates on.
+    """
+
+    columns: tuple[tuple[str, str], ...]
+    parts: tuple[Part, ...]
+    periodic: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts."""
+        return sum(part.rows for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Version:
+    """What manifest.json holds."""
+
+    id: str
+    run_id: str
+    as_of: date
+    step: str
+    base: str | None
+    tables: dict[str, PublishedTable]
+
+    @property
+    def seq(self) -> int:
+        """The number that orders versions."""
+        return int(self.id.split("-", 1)[0])
+
+    def as_manifest(self) -> dict[str, Any]:
+        """The manifest as JSON-able data, with the rows of each table."""
+        tables = {name: {"rows": table.rows, **asdict(table)} for name, table in sorted(self.tables.items())}
+        return {**asdict(self), "as_of": self.as_of.isoformat(), "tables": tables}
+
+
+def parts_dir(settings: Settings) -> Path:
+    """Where parts lie."""
+    return settings.warehouse_dir / "parts"
+
+
+def versions_dir(settings: Settings) -> Path:
+    """Where versions lie."""
+    return settings.warehouse_dir / "versions"
+
+
+@contextmanager
+def publishing(settings: Settings) -> Iterator[None]:
+    """One publisher or pruner at a time; the kernel gives the lock back when its holder dies."""
+    settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.warehouse_dir / ".publish.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def read_version(settings: Settings, version_id: str) -> Version:
+    """The version by its id. Raises FileNotFoundError when it is gone."""
+    return parse_manifest((versions_dir(settings) / version_id / "manifest.json").read_text(encoding="utf-8"))
+
+
+def parse_manifest(text: str) -> Version:
+    """The version that a manifest's JSON describes."""
+    data = json.loads(text)
+    tables = {
+        name: PublishedTable(
+            columns=tuple((column, sql_type) for column, sql_type in table["columns"]),
+            parts=tuple(Part(**part) for part in table["parts"]),
+            periodic=table["periodic"],
+        )
+        for name, table in data["tables"].items()
+    }
+    return Version(data["id"], data["run_id"], date.fromisoformat(data["as_of"]), data["step"], data["base"], tables)
+
+
+def all_versions(settings: Settings) -> list[Version]:
+    """Every version on disk, oldest first."""
+    found = versions_dir(settings).glob("[0-9]*/manifest.json")
+    return sorted((parse_manifest(path.read_text(encoding="utf-8")) for path in found), key=lambda v: v.seq)
+
+
+def newest_of(settings: Settings, run_id: str) -> Version | None:
+    """The newest version that the run has made."""
+    return next((version for version in reversed(all_versions(settings)) if version.run_id == run_id), None)
+
+
+def current_id(settings: Settings) -> str | None:
+    """The id that `current` holds; None before the first publication."""
+    try:
+        return (settings.warehouse_dir / "current").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+
+
+def write_version(
+    settings: Settings, run: DayRun, *, step: str, base: Version | None, tables: Mapping[str, PublishedTable]
+) -> str:
+    """Put a version in place, point `current` at it if the run is of the newest day, and give its id.
+
+    The newest version of the run is given as it is when it says the same already (a step that is run again). The caller
+    holds `publishing`.
+    """
+    versions = all_versions(settings)
+    last = next((version for version in reversed(versions) if version.run_id == run.run_id), None)
+    if last is not None and last.step == step and last.tables == tables:
+        version_id = last.id
+    else:
+        seq = versions[-1].seq + 1 if versions else 1
+        version_id = f"{seq:06d}-{run.as_of.isoformat()}-{slug(step)}"
+        base_id = base.id if base else None
+        _put(settings, Version(version_id, run.run_id, run.as_of, step, base_id, dict(tables)))
+    if run.is_latest:
+        replace_text(settings.warehouse_dir / "current", version_id)
+    return version_id
+
+
+def _put(settings: Settings, version: Version) -> None:
+    folder = versions_dir(settings)
+    being_made = folder / f".{version.id}"
+    shutil.rmtree(being_made, ignore_errors=True)
+    being_made.mkdir(parents=True)
+    with closing(connect(settings, being_made / "warehouse.duckdb")) as connection:
+        for name, table in version.tables.items():
+            connection.execute(f"create view {identifier(name)} as {_view(settings, table)}")
+    replace_text(being_made / "manifest.json", json.dumps(version.as_manifest(), indent=1, sort_keys=True))
+    sync(being_made / "warehouse.duckdb")
+    being_made.rename(folder / version.id)
+    sync(folder)
+
+
+def _view(settings: Settings, table: PublishedTable) -> str:
+    columns = ", ".join(identifier(name) for name, _ in table.columns)
+    files = [parts_dir(settings) / part.path for part in table.parts]
+    return f"select {columns} from {parquet_list(files, union_by_name=table.periodic)}"
+
+
+def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a small file whole or not at all."""
+    being_made = path.with_name(f".{path.name}.tmp")
+    being_made.unlink(missing_ok=True)
+    with os.fdopen(os.open(being_made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    being_made.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Have the kernel write the file or folder to the disk: a name must not outlive a power cut without its content."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def prune(settings: Settings, *, keep: Collection[str] = ()) -> list[str]:
+    """Remove versions beyond `keep_versions` and parts that no version uses; gives the ids of the removed versions.
+
+    Never `current`, never those in `keep` (versions of unfinished runs), never one that a reader has open.
+    """
+    with publishing(settings):
+        versions = all_versions(settings)
+        kept = {*keep, current_id(settings), *(v.id for v in versions[-settings.file.keep_versions :])}
+        removed = [version.id for version in versions if version.id not in kept and _remove(settings, version.id)]
+        _remove_unused_parts(settings)
+        for leftover in versions_dir(settings).glob(".*"):
+            shutil.rmtree(leftover)
+    return removed
+
+
+def _remove(settings: Settings, version_id: str) -> bool:
+    folder = versions_dir(settings) / version_id
+    with (folder / "manifest.json").open("rb") as manifest:
+        try:
+            fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        gone = folder.with_name(f".{version_id}")
+        folder.rename(gone)
+        shutil.rmtree(gone)
+    return True
+
+
+def _remove_unused_parts(settings: Settings) -> None:
+    parts = parts_dir(settings)
+    used = {part.path for version in all_versions(settings) for t in version.tables.values() for part in t.parts}
+    for path in parts.glob("*/*"):
+        if path.relative_to(parts).as_posix() not in used:
+            path.unlink()
