@@ -28,6 +28,10 @@ class Landed:
     def __len__(self) -> int:
         return len(self.landed)
 
+    def as_dict(self) -> dict[str, list[str]]:
+        """The names as JSON-able data."""
+        return {"landed": list(self.landed), "already": list(self.already), "unknown": list(self.unknown)}
+
 
 class Dropper:
     """Writes files under hidden names and, when all are complete, renames them into place in the order of writing.

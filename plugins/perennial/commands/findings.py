@@ -1,0 +1,177 @@
+"""What `perennial check` looks at: the configuration, the connections and the environment."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from perennial.core.errors import PerennialError, Problem
+
+if TYPE_CHECKING:
+    from perennial.core.settings import Settings
+
+Level = Literal["ok", "warning", "error"]
+
+_GIB = 1024**3
+_DISK_NEEDED, _DISK_ADVISED = 1 * _GIB, 5 * _GIB
+_PYTHONS = ((3, 11), (3, 13))
+_AIRFLOW_PORT = 8080
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: an error stops Perennial, a warning does not."""
+
+    level: Level
+    part: str
+    where: str
+    message: str
+    fix: str = ""
+
+
+def check_config(settings: Settings) -> Iterator[Finding]:
+    """Every file below config/, by the loaders that the steps of a day use."""
+    from perennial.contracts.targeting import DestinationsFile
+    from perennial.core.settings import config_files
+    from perennial.core.yamlfile import read_yaml, validate
+    from perennial.sources.config import load_sources
+    from perennial.targeting.config import load_targeting
+
+    loaders: list[Callable[[], Any]] = [
+        lambda: load_sources(settings),
+        lambda: load_targeting(settings, _published_names(settings)),
+        lambda: validate(read_yaml(settings.config_dir / "destinations.yml"), DestinationsFile),
+    ]
+    wrong = [problem for load in loaders for problem in problems_of(load)]
+    yield from (_error("config", problem) for problem in wrong)
+    if not wrong:
+        files = config_files(settings.config_dir)
+        yield Finding("ok", "config", str(settings.config_dir), f"{len(files)} files are right")
+
+
+def _published_names(settings: Settings) -> dict[str, Any] | None:
+    """The metrics that rules may name; None, and names stay unchecked, while nothing is published."""
+    from perennial.targeting.catalogue import catalogue_of
+    from perennial.warehouse.reader import open_published
+    from perennial.warehouse.versions import current_id
+
+    if current_id(settings) is None:
+        return None
+    with open_published(settings) as published:
+        return catalogue_of(published.tables())
+
+
+def check_connections(settings: Settings) -> Iterator[Finding]:
+    """The ledger and the warehouse; what the first run makes may be missing."""
+    yield from _check_ledger(settings)
+    yield from _check_warehouse(settings)
+
+
+def _check_ledger(settings: Settings) -> Iterator[Finding]:
+    import sqlalchemy as sa
+
+    from perennial.ledger.engine import open_ledger
+    from perennial.ledger.tables import batches
+
+    url = sa.make_url(settings.ledger_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        yield Finding("ok", "connections", "ledger", "none yet; the first run makes it")
+        return
+    try:
+        with open_ledger(settings).connect() as connection:
+            count = connection.execute(sa.select(sa.func.count()).select_from(batches)).scalar()
+    except (sa.exc.SQLAlchemyError, sa.exc.NoSuchModuleError, OSError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        fix = "see that the address in PERENNIAL_LEDGER_URL is right and the database answers"
+        yield Finding("error", "connections", url.render_as_string(hide_password=True), reason, fix)
+        return
+    yield Finding("ok", "connections", "ledger", f"{count} batches recorded")
+
+
+def _check_warehouse(settings: Settings) -> Iterator[Finding]:
+    from perennial.warehouse.reader import open_published
+    from perennial.warehouse.versions import current_id
+
+    if current_id(settings) is None:
+        yield Finding("ok", "connections", "warehouse", "nothing is published yet")
+        return
+    try:
+        with open_published(settings) as published:
+            for table in published.tables():
+                published.query(f'select 1 from "{table}" limit 1')
+            found = f"version {published.version.id} with {len(published.tables())} tables"
+    except PerennialError as error:
+        yield from (_error("connections", problem) for problem in error.problems)
+        return
+    except OSError as error:
+        yield Finding("error", "connections", "warehouse", str(error), "publish the day again: perennial run")
+        return
+    yield Finding("ok", "connections", "warehouse", found)
+
+
+def check_environment(settings: Settings) -> Iterator[Finding]:
+    """Python, disk, ports, and whether what is installed is what the lock file says."""
+    yield _python()
+    yield _disk(settings.home)
+    yield _installed()
+    yield _port()
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
+        return Finding("ok", "environment", "python", found)
+    return Finding("error", "environment", "python", found, "install Python 3.11, 3.12 or 3.13 and start again")
+
+
+def _disk(home: Path) -> Finding:
+    folder = next(path for path in (home, *home.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    level: Level = "error" if free < _DISK_NEEDED else "warning" if free < _DISK_ADVISED else "ok"
+    fix = "" if level == "ok" else f"make room: {_DISK_ADVISED // _GIB} GiB are advised"
+    return Finding(level, "environment", str(folder), f"{free / _GIB:.1f} GiB free", fix)
+
+
+def _installed() -> Finding:
+    """The launcher's stamp in the environment against the lock file."""
+    from perennial.commands.locks import LOCK, digest_of_file
+
+    stamp = Path(sys.prefix) / "lock.stamp"
+    if not stamp.is_file():
+        message = "not made by the launcher, so it is not known what is installed"
+        return Finding("warning", "environment", sys.prefix, message, "start through ./perennial")
+    if stamp.read_text(encoding="utf-8").split()[:1] != [digest_of_file(LOCK)]:
+        message = f"{LOCK.name} has changed since the installation"
+        return Finding("error", "environment", sys.prefix, message, "start through ./perennial, which installs anew")
+    return Finding("ok", "environment", sys.prefix, f"installed from {LOCK.name}")
+
+
+def _port() -> Finding:
+    where = f"port {_AIRFLOW_PORT}"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", _AIRFLOW_PORT))
+        except OSError:
+            return Finding(
+                "warning", "environment", where, "in use", "nothing to do: demo takes the next one that is free"
+            )
+    return Finding("ok", "environment", where, "free")
+
+
+def problems_of(load: Callable[[], Any]) -> tuple[Problem, ...]:
+    """What a loader complains of; nothing when it loads."""
+    try:
+        load()
+    except PerennialError as error:
+        return error.problems
+    return ()
+
+
+def _error(part: str, problem: Problem) -> Finding:
+    return Finding("error", part, problem.where, problem.message, problem.fix)
