@@ -1,0 +1,303 @@
+"""Training when it is due, and scoring: from the published features of the run's date to `client_scores`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from perennial.contracts.records import DayRun, StepReport
+from perennial.contracts.scores import CLIENT_SCORES
+from perennial.core.errors import ContractViolation, Problem
+from perennial.core.settings import Settings
+from perennial.ledger import cards as ledger_cards
+from perennial.ledger.cards import StoredCard
+from perennial.ledger.engine import open_ledger
+from perennial.ledger.runs import advance, version_of
+from perennial.warehouse.publish import publish_table
+from perennial.warehouse.reader import Published, open_published
+
+if TYPE_CHECKING:  # scikit-learn is imported inside the steps: 1.7 s
+    from perennial.scoring.reasons import Explainer
+    from perennial.scoring.scorer import Scorer
+    from perennial.scoring.tasks import Task
+    from perennial.scoring.training import Trained
+
+FEATURES = "client_features"
+SCORES = "client_scores"
+CHUNK_ROWS = 100_000
+LABELS = (
+    "churn_horizon_observed",
+    "value_horizon_observed",
+    "bought_next_churn_horizon",
+    "revenue_next_value_horizon",
+    "currency",
+)
+_DIGITS = {"churn_risk": 6, "value_90d": 4}
+
+
+def tasks_of(settings: Settings) -> tuple[Task, ...]:
+    """The scores that are made, with the horizons of the settings."""
+    from perennial.scoring.tasks import ChurnTask, ValueTask
+
+    return ChurnTask(settings.scoring.churn_horizon_days), ValueTask(settings.scoring.value_horizon_days)
+
+
+def train_if_due(settings: Settings, run: DayRun) -> StepReport:
+    """Train each score that has no model, an old or a drifted one; one worse than a baseline is kept as refused.
+
+    Writes artefact, card and the ledger's row; rows of the report are the labelled client-dates by score, notes say why
+    it was due and what came of it. Idempotent: the same features give the same version.
+    """
+    started = time.perf_counter()
+    engine = open_ledger(settings)
+    with open_published(settings, version_of(engine, run.run_id)) as published:
+        reasons = {task.score: _due(settings, run, published, task) for task in tasks_of(settings)}
+        due = [task for task in tasks_of(settings) if reasons[task.score]]
+        notes = [f"{score}: {reason or 'not due'}" for score, reason in reasons.items()]
+        rows: dict[str, int] = {}
+        if due:
+            history_start = _history_start(published, run.as_of)
+            for trained, used in _train(settings, run, published, due, history_start):
+                notes.append(_keep(settings, run, trained))
+                rows[trained.score] = used
+    seconds = {"train": round(time.perf_counter() - started, 3)}
+    return StepReport(run.run_id, run.as_of, "train", rows, seconds, tuple(notes))
+
+
+def score(settings: Settings, run: DayRun) -> StepReport:
+    """Score every client of the run's date with the newest champion trained at or before it, with reasons; publish.
+
+    A score whose training was refused for too little history is left out, with a note. Raises ContractViolation (L6)
+    when a score was never trained, when its only model was worse than a baseline, when the features are not those that
+    the model was trained on, or when the artefact is gone or altered.
+    """
+    started = time.perf_counter()
+    engine = open_ledger(settings)
+    used: list[_Used] = []
+    notes: list[str] = []
+    counts: dict[str, int] = {}
+    with open_published(settings, version_of(engine, run.run_id)) as published:
+        for task in tasks_of(settings):
+            stored, note = _model_for(settings, run, task)
+            if stored is None:
+                notes.append(note)
+            else:
+                used.append(_load(settings, stored, published))
+        reader = pa.RecordBatchReader.from_batches(CLIENT_SCORES, _scores(published, run.as_of, used, counts))
+        version = publish_table(settings, run, SCORES, reader, step="scores")
+    advance(engine, run.run_id, "scored", version_id=version)
+    notes += [_told(model, counts, run.as_of) for model in used]
+    seconds = {"score": round(time.perf_counter() - started, 3)}
+    rows = {model.stored.score: counts.get(model.stored.score, 0) for model in used}
+    return StepReport(run.run_id, run.as_of, "score", rows, seconds, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Used:
+    """A champion that is loaded."""
+
+    stored: StoredCard
+    scorer: Scorer
+    explainer: Explainer
+
+
+def _due(settings: Settings, run: DayRun, published: Published, task: Task) -> str | None:
+    from perennial.scoring.drift import drift
+    from perennial.scoring.due import due_reason
+
+    cards = ledger_cards.cards_until(open_ledger(settings), task.score, run.as_of)
+    champion = ledger_cards.champion(cards, horizon_days=task.horizon_days)
+    refused = ledger_cards.last_refused(cards, horizon_days=task.horizon_days)
+    return due_reason(
+        champion.card if champion else None,
+        as_of=run.as_of,
+        schema=_found_schema(published, run.as_of),
+        train_every_days=settings.scoring.train_every_days,
+        max_psi=settings.scoring.max_drift_psi,
+        last_refused=refused.trained_as_of if refused else None,
+        drift_of=lambda bins: drift(bins, _features(published, run.as_of, list(bins))),
+    )
+
+
+def _train(
+    settings: Settings, run: DayRun, published: Published, due: list[Task], history_start: date
+) -> Iterator[tuple[Trained, int]]:
+    """Each due score trained on its own past dates; all dates are built by dbt at once."""
+    from perennial.pipeline.build import training_features
+    from perennial.scoring.cuts import training_dates
+    from perennial.scoring.features import feature_schema
+    from perennial.scoring.frames import MAX_ROWS, frame_of
+    from perennial.scoring.training import train
+
+    scoring = settings.scoring
+    calendars = {
+        task.score: training_dates(
+            run.as_of,
+            history_start,
+            horizon_days=task.horizon_days,
+            cuts=scoring.training_cuts,
+            step_days=scoring.cut_step_days,
+        )
+        for task in due
+    }
+    dates = sorted({day for days in calendars.values() for day in days}) or [run.as_of]
+    rows = training_features(settings, run, dates, max_clients=MAX_ROWS // len(dates))
+    schema = feature_schema(rows.schema, without=LABELS)
+    names = [name for name, _ in schema]
+    today = frame_of(_sample_of_today(published, run.as_of, names), schema, history_start)
+    for task in due:
+        labelled = frame_of(rows, schema, history_start, label=task.label).of(calendars[task.score])
+        yield train(task, labelled, today, schema, as_of=run.as_of, seed=scoring.seed), len(labelled)
+
+
+def _sample_of_today(published: Published, as_of: date, names: list[str]) -> pa.Table:
+    """The clients that are to be scored, at most 200,000 of them by the hash of their id."""
+    from perennial.scoring.frames import MAX_ROWS
+
+    return published.query(
+        f"select client_id, as_of_date, {_quoted(names)} from {FEATURES} where as_of_date = ? "
+        f"order by md5(client_id), client_id limit {MAX_ROWS}",
+        [as_of],
+    )
+
+
+def _keep(settings: Settings, run: DayRun, trained: Trained) -> str:
+    """Write artefact and card under names of their content, then the ledger's row; gives a sentence for people."""
+    from perennial.scoring import store
+
+    content = store.artefact_bytes(trained.scorer) if trained.scorer else b""
+    card = {**trained.card, "artefact_bytes": len(content)}
+    text = json.dumps(card, sort_keys=True, indent=1).encode()
+    sha = store.digest(content or text)
+    name = f"{trained.score}-{sha}"
+    path = store.save(settings.models_dir, f"{name}.card.json", text)
+    if trained.scorer:
+        path = store.save(settings.models_dir, f"{name}.skops", content)
+    stored = StoredCard(
+        model_version=f"{trained.score}-{run.as_of.isoformat()}-{sha[:8]}",
+        score=trained.score,
+        trained_as_of=run.as_of,
+        status="refused" if trained.refused else "champion",
+        artefact=path.relative_to(settings.home).as_posix(),
+        card=card,
+    )
+    ledger_cards.record_card(open_ledger(settings), stored)
+    if trained.refused:
+        return f"{trained.score}: refused, {trained.refused}"
+    return f"{trained.score}: {stored.model_version} is the champion ({_figures(card)})"
+
+
+def _figures(card: dict[str, Any]) -> str:
+    """The model's figure of merit at the test cut beside its best baseline's."""
+    merit = card["selection"]["merit"]
+    figures = {name: values[merit] for name, values in card["figures_at_test"].items()}
+    mine = figures.pop("model")
+    known = {name: value for name, value in figures.items() if value is not None}
+    best = max(known, key=lambda name: (known[name], name))
+    return f"{merit} {mine:.3f} at {card['cuts']['test']}; best baseline {best} {known[best]:.3f}"
+
+
+def _model_for(settings: Settings, run: DayRun, task: Task) -> tuple[StoredCard | None, str]:
+    """The champion, or None and the note why there is none. Raises ContractViolation when that must stop the day."""
+    cards = ledger_cards.cards_until(open_ledger(settings), task.score, run.as_of)
+    champion = ledger_cards.champion(cards, horizon_days=task.horizon_days)
+    if champion is not None:
+        return champion, ""
+    refused = ledger_cards.last_refused(cards, horizon_days=task.horizon_days)
+    where = f"ledger.model_cards:{task.score}"
+    if refused is None:
+        problem = f"no model was trained at or before {run.as_of} for {task.horizon_days} days"
+        raise ContractViolation(Problem(where, problem, "run the step that trains (`train_models`) for this day first"))
+    reason = str(refused.card["verdict"]["reason"])
+    if refused.artefact.endswith(".skops"):
+        fix = f"read {refused.artefact}'s card; give the model more history or better features, and train again"
+        raise ContractViolation(Problem(where, f"its only model, {refused.model_version}, was refused: {reason}", fix))
+    return None, f"{task.score}: no scores, {reason}"
+
+
+def _load(settings: Settings, stored: StoredCard, published: Published) -> _Used:
+    from perennial.scoring import store
+    from perennial.scoring.due import card_schema
+    from perennial.scoring.features import schema_problems
+    from perennial.scoring.reasons import Explainer
+
+    found = _found_schema(published, date.fromisoformat(published.manifest["as_of"]))
+    problems = schema_problems(card_schema(stored.card), found, FEATURES)
+    if problems:
+        raise ContractViolation(problems)
+    scorer = store.load(settings.home / stored.artefact)
+    return _Used(stored, scorer, Explainer(scorer, currency=settings.company.currency))
+
+
+def _scores(published: Published, as_of: date, used: list[_Used], counts: dict[str, int]) -> Iterator[pa.RecordBatch]:
+    """Rows of `client_scores`, chunk by chunk (L26); `counts` is filled with rows by score as they pass."""
+    if not used:
+        return
+    history_start = _history_start(published, as_of)
+    names = sorted({name for model in used for name in model.scorer.feature_names})
+    for batch in _features(published, as_of, names):
+        for model in used:
+            made = _score_chunk(model, batch, history_start)
+            counts[model.stored.score] = counts.get(model.stored.score, 0) + made.num_rows
+            yield made
+
+
+def _score_chunk(model: _Used, batch: pa.RecordBatch, history_start: date) -> pa.RecordBatch:
+    import numpy as np
+
+    from perennial.scoring.features import to_matrix
+    from perennial.scoring.threads import one_thread
+
+    matrix = to_matrix(batch, model.scorer.feature_names, history_start)
+    with one_thread("blas"):  # sums in one order, whatever the machine
+        scored = model.scorer.score(matrix)
+        reasons = model.explainer.explain(matrix, scored)
+    digits = _DIGITS[model.stored.score]
+    rows = len(matrix)
+    columns = [
+        batch.column("client_id").cast(pa.string()),
+        batch.column("as_of_date").cast(pa.date32()),
+        pa.array([model.stored.score] * rows),
+        *(pa.array(np.round(v, digits), from_pandas=True) for v in (scored.value, scored.low, scored.high)),
+        pa.array([model.stored.model_version] * rows),
+        pa.array(reasons, pa.string()),
+    ]
+    table = pa.RecordBatch.from_arrays(columns, schema=CLIENT_SCORES)
+    return table.filter(pa.array(scored.given))
+
+
+def _features(published: Published, as_of: date, names: list[str]) -> Iterator[pa.RecordBatch]:
+    sql = f"select client_id, as_of_date, {_quoted(names)} from {FEATURES} where as_of_date = ? order by client_id"
+    return published.batches(sql, [as_of], rows=CHUNK_ROWS)
+
+
+def _quoted(names: list[str]) -> str:
+    from perennial.core.sqltext import identifier
+
+    return ", ".join(identifier(name) for name in names)
+
+
+def _found_schema(published: Published, as_of: date) -> list[tuple[str, str]]:
+    from perennial.scoring.features import feature_schema
+
+    empty = published.query(f"select * from {FEATURES} where as_of_date = ? limit 0", [as_of])
+    return feature_schema(empty.schema)
+
+
+def _history_start(published: Published, as_of: date) -> date:
+    """The first day with an order: how much of a window a past date could see depends on it."""
+    first = published.query("select min(ordered_on) as first from fct_orders where ordered_on <= ?", [as_of])
+    found = first.column("first")[0].as_py()
+    return found if isinstance(found, date) else as_of
+
+
+def _told(model: _Used, counts: dict[str, int], as_of: date) -> str:
+    age = (as_of - model.stored.trained_as_of).days
+    version = model.stored.model_version
+    return f"{model.stored.score}: {counts.get(model.stored.score, 0)} clients by {version}, trained {age} days ago"

@@ -1,0 +1,55 @@
+"""How far today's features are from those of the day the model was trained: population stability by quantile bins.
+
+The reference is the scored population of the training day, not the pooled training rows: windows fill up and clients
+age from cut to cut, and against the pool every new model would be born drifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from perennial.scoring.features import Matrix, column
+from perennial.scoring.metrics import psi
+
+_BINS = 10
+
+
+def reference_bins(values: Matrix) -> dict[str, list[float]]:
+    """Inner edges at the deciles (equal ones once), and the share of rows in each bin, the last being the unknown."""
+    known = values[~np.isnan(values)]
+    deciles = np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]) if len(known) else np.empty(0)
+    edges = np.unique(np.round(deciles, 6))
+    counts = bin_counts(values, edges)
+    return {"edges": edges.tolist(), "shares": np.round(counts / max(len(values), 1), 6).tolist()}
+
+
+def bin_counts(values: Matrix, edges: Matrix) -> Matrix:
+    """Rows per bin, (edge, next edge], and the rows with NaN last."""
+    unknown = np.isnan(values)
+    places = np.searchsorted(edges, values[~unknown], side="left")
+    counts = np.bincount(places, minlength=len(edges) + 1).astype(np.float64)
+    return np.append(counts, float(unknown.sum()))
+
+
+def drift(bins: dict[str, dict[str, list[float]]], batches: Iterable[pa.RecordBatch]) -> dict[str, float]:
+    """PSI by feature between the card's bins and the rows of the batches, read in one pass (L26)."""
+    edges = {name: np.asarray(b["edges"], dtype=np.float64) for name, b in bins.items()}
+    counts = {name: np.zeros(len(b["shares"])) for name, b in bins.items()}
+    for batch in batches:
+        for name, inner in edges.items():
+            counts[name] += bin_counts(column(batch, name), inner)
+    return {name: psi(np.asarray(bins[name]["shares"]), c / max(c.sum(), 1.0)) for name, c in counts.items()}
+
+
+def top(importance: dict[str, float], *, features: int = 8) -> list[str]:
+    """The features that move the score most."""
+    return sorted(importance, key=lambda name: (-importance[name], name))[:features]
+
+
+def needed_bins(card: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """The bins of the card's top features."""
+    return {name: card["bins"][name] for name in card["drift_features"]}

@@ -1,0 +1,259 @@
+"""Training with its backtest: choose a candidate, calibrate, test on a later date, compare, promote or refuse."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+import sklearn
+import skops
+
+from perennial.scoring.cuts import Calendar, calendar
+from perennial.scoring.drift import reference_bins, top
+from perennial.scoring.estimators import CANDIDATES, Candidate
+from perennial.scoring.features import HISTORY, FeatureSchema, Matrix
+from perennial.scoring.frames import Frame, folds, observed
+from perennial.scoring.scorer import Scorer, has_ordered
+from perennial.scoring.tasks import MIN_CLIENTS, Figures, Model, Task, choose
+from perennial.scoring.threads import one_thread
+
+_FOLDS = 5
+_IMPORTANCE_ROWS = 2000
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to: a scorer with its card, or the sentence why there is none (the card then says it too).
+
+    `refused` with a scorer: the model was made and is worse than a baseline; without: too little to learn from.
+    """
+
+    score: str
+    card: dict[str, Any]
+    scorer: Scorer | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """The chosen candidate, the figures of all, how they were had, and raw predictions of the chosen on unseen rows."""
+
+    candidate: Candidate
+    merits: dict[str, float]
+    how: str
+    raw: Matrix
+    truth: Matrix
+
+
+@dataclass
+class _Tested:
+    """The model as it would have been at the test cut, and how it did there."""
+
+    model: Model
+    raw: Matrix
+    predicted: Matrix
+    truth: Matrix
+    baselines: dict[str, Matrix]
+    figures: dict[str, Figures] = field(default_factory=dict)
+
+
+def train(task: Task, rows: Frame, today: Frame, schema: FeatureSchema, *, as_of: date, seed: int) -> Trained:
+    """Train one score at `as_of` from labelled rows of past cuts; `today` are the clients that will be scored.
+
+    Uses one thread: equal rows give an equal model, byte for byte. Rows whose label ends after `as_of` are left out.
+    """
+    names = tuple(name for name, _ in schema)
+    known = observed(rows, task.horizon_days, as_of)
+    buyers = known.at(has_ordered(known.X, names))
+    plan = calendar(tuple(sorted(set(buyers.cuts.tolist()))), task.horizon_days)
+    card = _head(task, schema, buyers, plan, as_of=as_of, seed=seed)
+    reason = _too_little(task, buyers, plan)
+    if reason or plan is None:
+        return _refused(task, card, reason or "too few past dates")
+    with one_thread():
+        selection = _select(task, buyers, plan, names, seed)
+        if selection is None:
+            return _refused(task, card, "too few events among too few clients to choose a model by")
+        tested = _test(task, buyers, plan, names, selection, seed)
+        reason = task.verdict(tested.truth, tested.predicted, tested.baselines, seed)
+        final = task.new_model(names, selection.candidate, seed).fit(buyers.X, task.truth(buyers.label))
+        final.calibrate(tested.raw, tested.truth)
+        scorer = _scorer(task, final, today, names)
+        importance = _importance(scorer, buyers.of((plan.test,)).X)
+    card |= _findings(selection, tested, final, task)
+    card |= _watch(today, names, importance)
+    card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
+    return Trained(task.score, rounded(card), scorer, reason)
+
+
+def _refused(task: Task, card: dict[str, Any], reason: str) -> Trained:
+    card["verdict"] = {"status": "refused", "reason": reason}
+    return Trained(task.score, rounded(card), None, reason)
+
+
+def _too_little(task: Task, buyers: Frame, plan: Calendar | None) -> str | None:
+    """Why these rows cannot teach anything, or None."""
+    if plan is None:
+        return (
+            f"too little history: two past dates {task.horizon_days} days apart are needed, "
+            f"the later one {task.horizon_days} days before today"
+        )
+    clients = len(set(buyers.of((plan.test,)).clients.tolist()))
+    if clients < MIN_CLIENTS:
+        return f"{clients} clients with an order before {plan.test}: at least {MIN_CLIENTS} are needed"
+    for where, cuts in (("to learn from", plan.development), ("to test on", (plan.test,))):
+        reason = task.too_little(task.truth(buyers.of(cuts).label))
+        if reason:
+            return f"{where}, {reason}"
+    return None
+
+
+def _select(task: Task, buyers: Frame, plan: Calendar, names: tuple[str, ...], seed: int) -> _Selection | None:
+    """Choose on a later cut where the history has room for one, else by folds of clients in the development cuts."""
+    fit, held = buyers.of(plan.fit), buyers.of((plan.validation,) if plan.validation else ())
+    if len(fit) and not task.too_little(task.truth(fit.label)) and not task.too_little(task.truth(held.label)):
+        model = task.new_model(names, "blend", seed).fit(fit.X, task.truth(fit.label))
+        raw = {c: model.raw(held.X, c) for c in CANDIDATES}
+        return _selection(task, raw, task.truth(held.label), f"validation cut {plan.validation}, out of time")
+    rows = buyers.of(plan.development)
+    truth, fold = task.truth(rows.label), folds(rows.clients, _FOLDS)
+    raw = {c: np.full(len(rows), np.nan) for c in CANDIDATES}
+    for k in range(_FOLDS):
+        inside, outside = fold != k, fold == k
+        if task.too_little(truth[inside]) or not outside.any():
+            continue
+        model = task.new_model(names, "blend", seed).fit(rows.X[inside], truth[inside])
+        for c in CANDIDATES:
+            raw[c][outside] = model.raw(rows.X[outside], c)
+    done = ~np.isnan(raw["blend"])
+    if task.too_little(truth[done]):
+        return None
+    return _selection(task, {c: v[done] for c, v in raw.items()}, truth[done], f"{_FOLDS} folds of clients")
+
+
+def _selection(task: Task, raw: dict[Candidate, Matrix], truth: Matrix, how: str) -> _Selection:
+    merits = {str(c): task.merit_of(truth, values) for c, values in raw.items()}
+    chosen = choose(merits)
+    return _Selection(chosen, merits, how, raw[chosen], truth)
+
+
+def _test(  # noqa: PLR0917
+    task: Task, buyers: Frame, plan: Calendar, names: tuple[str, ...], selection: _Selection, seed: int
+) -> _Tested:
+    """Fit on the development cuts, calibrate on what was chosen by, and predict the test cut beside the baselines."""
+    past, later = buyers.of(plan.development), buyers.of((plan.test,))
+    learned, truth = task.truth(past.label), task.truth(later.label)
+    model = task.new_model(names, selection.candidate, seed).fit(past.X, learned)
+    model.calibrate(selection.raw, selection.truth)
+    predicted = model.shown(model.link(later.X))
+    baselines = task.baselines(names, past.X, learned, later.X)
+    tested = _Tested(model, model.raw(later.X), predicted, truth, baselines)
+    tested.figures["model"] = task.figures(truth, predicted)
+    tested.figures |= {name: task.figures(truth, values) for name, values in baselines.items()}
+    return tested
+
+
+def _scorer(task: Task, model: Model, today: Frame, names: tuple[str, ...]) -> Scorer:
+    """The artefact: the model, and the median client of today."""
+    buyers = today.X[has_ordered(today.X, names)]
+    medians = [float(np.nanmedian(v)) if (~np.isnan(v)).any() else 0.0 for v in buyers.T]
+    reference = dict(zip((*names, HISTORY), medians, strict=True))
+    return Scorer(model, names, reference, is_probability=task.is_probability)
+
+
+def _importance(scorer: Scorer, X: Matrix) -> dict[str, float]:
+    """Mean absolute change of the score's scale when one feature is replaced by the median client's."""
+    sample = X[np.linspace(0, len(X) - 1, min(len(X), _IMPORTANCE_ROWS)).astype(np.int64)]
+    base = scorer.model.link(sample)
+    found = {}
+    for place, name in enumerate(scorer.feature_names):
+        changed = sample.copy()
+        changed[:, place] = (scorer.reference or {})[name]
+        found[name] = float(np.abs(base - scorer.model.link(changed)).mean())
+    return found
+
+
+def _head(
+    task: Task, schema: FeatureSchema, buyers: Frame, plan: Calendar | None, *, as_of: date, seed: int
+) -> dict[str, Any]:
+    """What a card says before anything is fitted."""
+    cuts, counts = np.unique(buyers.cuts, return_counts=True)
+    return {
+        "score": task.score,
+        "trained_as_of": as_of.isoformat(),
+        "horizon_days": task.horizon_days,
+        "label": task.label,
+        "population": "clients with at least one order at the date of the row",
+        "data_needs": (
+            f"orders of at least {2 * task.horizon_days + 28} days, {MIN_CLIENTS} clients with an order, "
+            "and both outcomes among them; the published client_features of past dates"
+        ),
+        "cuts": _cuts(plan),
+        "rows": {str(cut): int(count) for cut, count in zip(cuts, counts, strict=True)},
+        "features": [{"name": name, "kind": kind} for name, kind in schema],
+        "seed": seed,
+        "versions": versions(),
+    }
+
+
+def _cuts(plan: Calendar | None) -> dict[str, Any]:
+    if plan is None:
+        return {}
+    return {
+        "fit": [cut.isoformat() for cut in plan.fit],
+        "validation": plan.validation.isoformat() if plan.validation else None,
+        "development": [cut.isoformat() for cut in plan.development],
+        "test": plan.test.isoformat(),
+        "final": [cut.isoformat() for cut in plan.all],
+    }
+
+
+def _findings(selection: _Selection, tested: _Tested, final: Model, task: Task) -> dict[str, Any]:
+    """What a card says of the choice, the test and the calibration."""
+    return {
+        "selection": {"by": selection.how, "merit": task.merit, "candidates": selection.merits},
+        "chosen": selection.candidate,
+        "hyper_parameters": {k: v for k, v in final.get_params().items() if k != "feature_names"},
+        "figures_at_test": tested.figures,
+        "calibration": {
+            "learned_on": "the test cut, predicted by the model of the development cuts",
+            **final.learned(),
+            "at_test": {"learned_on": selection.how, **tested.model.learned()},
+            "held_at_test": task.held(tested.model, tested.truth, tested.predicted),
+        },
+    }
+
+
+def _watch(today: Frame, names: tuple[str, ...], importance: dict[str, float]) -> dict[str, Any]:
+    """What a card says for the watch on drift."""
+    return {
+        "importance": importance,
+        "drift_features": top(importance),
+        "bins": {name: reference_bins(today.X[:, place]) for place, name in enumerate(names)},
+        "scored_clients": len(today),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions that a model depends on."""
+    return {
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__,
+        "skops": skops.__version__,
+    }
+
+
+def rounded(value: Any) -> Any:
+    """The value with floats to six digits and without NaN, as JSON can hold it."""
+    if isinstance(value, dict):
+        return {str(k): rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), _DIGITS) if np.isfinite(value) else None
+    return value
