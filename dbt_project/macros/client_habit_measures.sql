@@ -1,0 +1,102 @@
+{#- The other parts of client_measures: rhythm, variety, and what marketing did. Keyed (client_id, as_of_date). -#}
+
+{#- CTE `gaps`: days between consecutive order days. The deviation is made of exact sums, for an average that adds
+    doubles in the order of threads differs in its last digit from run to run (L2). -#}
+{%- macro gap_measures() -%}
+order_days as (
+    select
+        client_id,
+        as_of_date,
+        ordered_on - lag(ordered_on) over (partition by client_id, as_of_date order by ordered_on) as gap_days
+    from client_days
+    where standing_orders > 0
+    group by client_id, as_of_date, ordered_on
+),
+
+gap_sums as (
+    select
+        client_id,
+        as_of_date,
+        count(*) as order_days_total,
+        count(gap_days) as gaps,
+        cast(sum(gap_days) as double precision) as gap_days_sum,
+        cast(sum(gap_days * gap_days) as double precision) as gap_days_squares,
+        percentile_cont(0.5) within group (order by gap_days) as gap_days_median
+    from order_days
+    group by client_id, as_of_date
+),
+
+gaps as (
+    select
+        *,
+        gap_days_sum / nullif(gaps, 0) as gap_days_mean,
+        case
+            when gaps >= 2
+                then sqrt(greatest(gap_days_squares - gap_days_sum * gap_days_sum / gaps, 0) / (gaps - 1))
+        end as gap_days_sd
+    from gap_sums
+)
+{%- endmacro -%}
+
+{#- CTEs `departments` and `stores`: how many the client bought from or in, and the weight of the largest department. -#}
+{%- macro variety_measures() -%}
+client_departments_180d as (
+    select
+        facts.client_id,
+        dates.as_of_date,
+        facts.department,
+        greatest(sum(facts.revenue), 0) as revenue
+    from {{ ref('int_client_department_days') }} as facts
+    inner join dates on facts.ordered_on <= dates.as_of_date and facts.ordered_on > dates.as_of_date - 180
+    where facts.orders > 0 and {{ stands_on_date('facts') }}
+    group by facts.client_id, dates.as_of_date, facts.department
+),
+
+departments as (
+    select
+        client_id,
+        as_of_date,
+        count(*) as departments_180d,
+        {{ ratio('max(revenue)', 'sum(revenue)') }} as top_department_share_180d
+    from client_departments_180d
+    group by client_id, as_of_date
+),
+
+stores as (
+    select
+        facts.client_id,
+        dates.as_of_date,
+        count(distinct facts.store_key) as stores_180d
+    from {{ ref('int_client_store_days') }} as facts
+    inner join dates on facts.ordered_on <= dates.as_of_date and facts.ordered_on > dates.as_of_date - 180
+    where {{ stands_on_date('facts') }}
+    group by facts.client_id, dates.as_of_date
+)
+{%- endmacro -%}
+
+{#- CTEs `contacts` and `redemptions`: what marketing did before, and what the client made of it. -#}
+{%- macro contact_measures() -%}
+contacts as (
+    select
+        facts.client_id,
+        dates.as_of_date,
+        count(*) as campaign_contacts_total,
+        count(*) filter (where facts.contacted_on > dates.as_of_date - 90) as campaign_contacts_90d,
+        max(facts.contacted_on) as last_campaign_contact_on
+    from {{ ref('fct_campaign_contacts') }} as facts
+    inner join dates on facts.contacted_on <= dates.as_of_date
+    group by facts.client_id, dates.as_of_date
+),
+
+redemptions as (
+    select
+        facts.client_id,
+        dates.as_of_date,
+        count(*) as redemptions_total,
+        count(*) filter (where facts.redeemed_on > dates.as_of_date - 365) as redemptions_365d,
+        max(facts.redeemed_on) as last_redemption_on
+    from {{ ref('fct_redemptions') }} as facts
+    inner join dates on facts.redeemed_on <= dates.as_of_date
+    group by facts.client_id, dates.as_of_date
+)
+{%- endmacro -%}

@@ -1,0 +1,51 @@
+-- Products that only sales know take the name they were last sold under.
+with
+
+catalogue as (
+    select * from {{ ref('stg_sales__products') }}
+),
+
+lines as (
+    select * from {{ ref('stg_sales__order_lines') }}
+),
+
+sold as (
+    select
+        product_key,
+        product_name,
+        max(ordered_at) as last_sold_at
+    from lines
+    group by product_key, product_name
+),
+
+named as (
+    select
+        product_key,
+        product_name,
+        row_number() over (
+            partition by product_key
+            order by case when product_name is null then 1 else 0 end asc, last_sold_at desc, product_name asc
+        ) as name_rank
+    from sold
+),
+
+last_names as (
+    select * from named
+    where name_rank = 1
+),
+
+final as (
+    select
+        coalesce(catalogue.product_key, last_names.product_key) as product_key,
+        coalesce(catalogue.product_name, last_names.product_name) as product_name,
+        catalogue.department,
+        catalogue.category,
+        catalogue.brand,
+        catalogue.manufacturer_key,
+        catalogue.package_size,
+        catalogue.product_key is not null as is_in_catalogue
+    from catalogue
+    full outer join last_names on catalogue.product_key = last_names.product_key
+)
+
+select * from final

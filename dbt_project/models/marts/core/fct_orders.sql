@@ -1,0 +1,56 @@
+with
+
+lines as (
+    select
+        *,
+        line_kind = 'sale' as is_sale
+    from {{ ref('fct_order_lines') }}
+),
+
+orders as (
+    select
+        source,
+        order_key,
+        min(client_id) as client_id,
+        min(ordered_at) as ordered_at,
+        min(ordered_on) as ordered_on,
+        min(country) as country,
+        count(distinct store_key) as stores,
+        count(*) as lines,
+        count(*) filter (where is_sale) as sale_lines,
+        count(*) filter (where is_sale and is_cancelled) as cancelled_lines,
+        max(cancelled_on) as last_cancelled_on,
+        sum(revenue) as revenue,
+        coalesce(sum(revenue) filter (where is_sale), 0) as sold_amount,
+        coalesce(sum(-revenue) filter (where not is_sale), 0) as returned_amount,
+        sum(amount - revenue) as other_amount,
+        coalesce(sum(discount_amount) filter (where is_sale), 0) as discount,
+        sum(units) as units
+    from lines
+    group by source, order_key
+),
+
+final as (
+    select
+        source,
+        order_key,
+        client_id,
+        ordered_at,
+        ordered_on,
+        country,
+        cast(revenue as decimal(18, 4)) as revenue,
+        cast(sold_amount as decimal(18, 4)) as sold_amount,
+        cast(returned_amount as decimal(18, 4)) as returned_amount,
+        cast(other_amount as decimal(18, 4)) as other_amount,
+        cast(discount as decimal(18, 4)) as discount,
+        cast(units as decimal(18, 4)) as units,
+        cast(lines as bigint) as lines,
+        cast(sale_lines as bigint) as sale_lines,
+        cast(stores as bigint) as stores,
+        sale_lines > cancelled_lines as counts_as_order,
+        case when sale_lines > 0 and sale_lines = cancelled_lines then last_cancelled_on end as voided_on,
+        {{ currency() }} as currency
+    from orders
+)
+
+select * from final

@@ -1,0 +1,19 @@
+-- One row per client record of the CRM, as last known on the business date, without personal columns.
+with
+
+clients as ({{ resolved(source('raw', 'clients'), ['client_ref'], keep='last') }}),
+
+final as (
+    select
+        _source as source,
+        client_ref,
+        client_key,
+        signed_up_on,
+        country,
+        email is not null as has_email,
+        phone is not null as has_phone
+    from clients
+    where version_rank = 1 and client_ref is not null
+)
+
+select * from final

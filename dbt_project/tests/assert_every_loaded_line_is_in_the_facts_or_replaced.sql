@@ -1,0 +1,78 @@
+-- L1, batch by batch: the rows that the ledger loaded for this run = lines in the facts + lines of deliveries that a
+-- later one replaced + lines dated after the business date, which this run must not see.
+with
+
+this_run as (
+    select batch_ids from {{ source('raw', 'ledger_runs') }}
+    where as_of = {{ as_of() }}
+    order by revision desc
+    limit 1
+),
+
+batches as (
+    select
+        batches.batch_id,
+        batches.loaded
+    from {{ source('raw', 'ledger_batches') }} as batches
+    inner join this_run on this_run.batch_ids like '%"' || batches.batch_id || '"%'
+    where batches.entity = 'order_lines' and batches.state = 'committed'
+),
+
+lines as (
+    select
+        _source as source,
+        order_key,
+        _batch_id as batch_id,
+        _file as file_name,
+        count(*) filter (where _business_date <= {{ as_of() }}) as seen,
+        count(*) filter (where _business_date > {{ as_of() }}) as unseen
+    from {{ source('raw', 'order_lines') }}
+    group by _source, order_key, _batch_id, _file
+),
+
+facts as (
+    select
+        source,
+        order_key,
+        batch_id,
+        file_name,
+        count(*) as kept
+    from {{ ref('fct_order_lines') }}
+    group by source, order_key, batch_id, file_name
+),
+
+-- A delivery is replaced whole, and only where the facts hold another delivery of the same order.
+orders as (
+    select
+        source,
+        order_key
+    from facts
+    group by source, order_key
+),
+
+accounted as (
+    select
+        coalesce(lines.batch_id, facts.batch_id) as batch_id,
+        sum(coalesce(facts.kept, 0)) as kept,
+        sum(case when facts.kept is null and orders.order_key is not null then lines.seen else 0 end) as replaced,
+        sum(coalesce(lines.unseen, 0)) as unseen
+    from lines
+    full outer join facts
+        on
+            lines.source = facts.source
+            and lines.order_key = facts.order_key
+            and lines.batch_id = facts.batch_id
+            and lines.file_name = facts.file_name
+    left join orders on lines.source = orders.source and lines.order_key = orders.order_key
+    group by coalesce(lines.batch_id, facts.batch_id)
+)
+
+select
+    coalesce(batches.batch_id, accounted.batch_id) as batch_id,
+    batches.loaded,
+    accounted.kept,
+    accounted.replaced,
+    accounted.unseen
+from batches
+full outer join accounted on batches.batch_id = accounted.batch_id
+where coalesce(batches.loaded, 0) <> coalesce(accounted.kept + accounted.replaced + accounted.unseen, 0)
