@@ -17,7 +17,14 @@ from perennial.ledger.engine import open_ledger
 from perennial.ledger.export import ledger_tables, raw_files, unfinished_versions
 from perennial.ledger.runs import advance
 from perennial.pipeline.transform import dbt_variables, published_specs, run_dbt
-from perennial.warehouse.build_db import TableSpec, build_connection, built_tables, mark_built, prepare_build
+from perennial.warehouse.build_db import (
+    TableSpec,
+    build_connection,
+    build_path,
+    built_tables,
+    mark_built,
+    prepare_build,
+)
 from perennial.warehouse.private import prune_contacts
 from perennial.warehouse.publish import publish_marts
 from perennial.warehouse.versions import all_versions, prune
@@ -81,10 +88,9 @@ def build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> Pa
         raise ContractViolation(Problem("client_features", problem, f"ask for dates up to {run.as_of}"))
     with build_connection(settings, run, read_only=True) as connection:
         built_tables(connection, run)
-        path = Path(connection.execute("select path from duckdb_databases() where path is not null").fetchone()[0])
     variables = {**dbt_variables(settings, run.as_of, sorted(set(dates))), "training": True}
     run_dbt(settings, run, "run", variables, select="client_features client_labels")
-    return path
+    return build_path(settings, run)
 
 
 def training_features(

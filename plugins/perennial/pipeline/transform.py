@@ -150,7 +150,11 @@ def _problem(settings: Settings, run: DayRun, manifest: Any, result: Any) -> Pro
         message += f"; {_failing_rows(settings, run, node.compiled_code, show_text=not is_personal)}"
     compiled = Path(node.compiled_path or node.original_file_path)
     where = compiled.relative_to(settings.home) if compiled.is_relative_to(settings.home) else compiled
-    return Problem(node.original_file_path, f"{node.name}: {message}", f"run its SQL: {where.as_posix()}")
+    return Problem(_where(settings, node), f"{node.name}: {message}", f"run its SQL: {where.as_posix()}")
+
+
+def _where(settings: Settings, node: Any) -> str:
+    return f"{settings.dbt_project_dir.name}/{node.original_file_path}"
 
 
 def _failing_rows(settings: Settings, run: DayRun, sql: str, *, show_text: bool) -> str:

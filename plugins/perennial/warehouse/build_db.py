@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+import duckdb
 import pyarrow as pa
 
 from perennial.contracts.entities import ENTITIES, RAW_COLUMNS, SQL_TYPES, Entity, EntityName
@@ -19,7 +21,7 @@ from perennial.contracts.records import DayRun
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
 from perennial.core.sqltext import identifier
-from perennial.warehouse.duck import Connection, connect, parquet_list
+from perennial.warehouse.duck import Connection, connect, first_value, parquet_list
 
 SCHEMAS = ("raw", "staging", "intermediate", "private", "marts")
 # Columns that hold personal data wherever they turn up: the tables that are published have none of them (L22).
@@ -69,10 +71,7 @@ def prepare_build(
     path = build_path(settings, run)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.parent.chmod(0o700)  # staging and private hold addresses
-    if not run.is_latest and _run_in(settings, path) != run.run_id:
-        for stale in (path, path.with_name(path.name + ".wal")):
-            stale.unlink(missing_ok=True)
-    with closing(connect(settings, path)) as connection:
+    with closing(_open_for(settings, run, path)) as connection:
         connection.begin()
         _write_raw(connection, run, raw_files, ledger)
         connection.commit()
@@ -119,16 +118,26 @@ def _require_files(settings: Settings, raw_files: Mapping[EntityName, Sequence[P
         )
 
 
-def _run_in(settings: Settings, path: Path) -> str | None:
-    """The id of the run whose build the file holds; None when it holds none."""
-    if not path.exists():
+def _run_in(connection: Connection) -> str | None:
+    """The id of the run whose build the database holds; None when it holds none."""
+    known = "select 1 from duckdb_tables() where schema_name = 'raw' and table_name = 'build_info'"
+    if first_value(connection, known) is None:
         return None
-    with closing(connect(settings, path)) as connection:
-        known = connection.execute(
-            "select 1 from duckdb_tables() where schema_name = 'raw' and table_name = 'build_info'"
-        ).fetchone()
-        row = connection.execute("select run_id from raw.build_info").fetchone() if known else None
-    return row[0] if row else None
+    return cast("str | None", first_value(connection, "select run_id from raw.build_info"))
+
+
+def _open_for(settings: Settings, run: DayRun, path: Path) -> Connection:
+    """The build database for writing; a new one when the file is of no use (it can always be made again from raw)."""
+    try:
+        connection = connect(settings, path)
+        if run.is_latest or _run_in(connection) in {run.run_id, None}:
+            return connection
+        connection.close()
+    except duckdb.Error:  # written by another release of DuckDB, or broken with the disk under it
+        pass
+    for stale in (path, path.with_name(path.name + ".wal")):
+        stale.unlink(missing_ok=True)
+    return connect(settings, path)
 
 
 def mark_built(settings: Settings, run: DayRun, tables: Sequence[TableSpec]) -> dict[str, int]:
@@ -139,7 +148,7 @@ def mark_built(settings: Settings, run: DayRun, tables: Sequence[TableSpec]) -> 
     with build_connection(settings, run, read_only=False) as connection:
         for table in tables:
             refuse_personal(table.name, [*table.personal, *_names(connection, table)], declared=table.personal)
-        rows = {t.name: int(connection.execute(f"select count(*) from {t.relation}").fetchone()[0]) for t in tables}
+        rows = {t.name: int(first_value(connection, f"select count(*) from {t.relation}")) for t in tables}
         specs = json.dumps([{**vars(table), "key": list(table.key)} for table in tables])
         connection.execute("update raw.build_info set state = 'built', tables = ?", [specs])
     return rows
@@ -170,7 +179,7 @@ def build_connection(settings: Settings, run: DayRun, *, read_only: bool) -> Ite
     if not path.exists():
         raise ContractViolation(Problem(path.name, f"nothing is built for run {run.run_id}", "build it first"))
     with closing(connect(settings, path, read_only=read_only)) as connection:
-        found = connection.execute("select run_id from raw.build_info").fetchone()[0]
+        found = _run_in(connection)
         if found != run.run_id:
             problem = f"this is the build of run {found}, not of {run.run_id}"
             raise ContractViolation(Problem(path.name, problem, f"build {run.run_id} again"))
@@ -179,7 +188,7 @@ def build_connection(settings: Settings, run: DayRun, *, read_only: bool) -> Ite
 
 def built_tables(connection: Connection, run: DayRun) -> list[TableSpec]:
     """The tables of a build that has passed its tests. Raises ContractViolation when it has not (L5)."""
-    state, tables = connection.execute("select state, tables from raw.build_info").fetchone()
+    state, tables = connection.execute("select state, tables from raw.build_info").fetchall()[0]
     if state != "built":
         problem = f"the build of run {run.run_id} is not finished or did not pass its tests"
         raise ContractViolation(Problem("raw.build_info", problem, "build it again"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,13 @@ def connect(settings: Settings, path: Path | None = None, *, read_only: bool = F
         if "lock" not in str(error):
             raise
         raise RetryableError(Problem(str(path), "another process is writing this file", "wait for it")) from error
+
+
+def first_value(connection: Connection, sql: str, params: Sequence[Any] = ()) -> Any:
+    """The first column of the first row; None when there is none."""
+    # Not `fetchone`: it leaves a result open, and duckdb 2.0 then refuses the connection's next query.
+    rows = connection.execute(sql, list(params)).fetchall()
+    return rows[0][0] if rows else None
 
 
 def columns_of(connection: Connection, relation: str) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from perennial.contracts.records import DayRun
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
 from perennial.core.sqltext import literal
-from perennial.warehouse.duck import Connection
+from perennial.warehouse.duck import Connection, first_value
 from perennial.warehouse.versions import replace_text, sync
 
 _RUN_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.r[0-9]+")
@@ -39,7 +39,7 @@ def private_contacts_path(settings: Settings, run: DayRun) -> Path:
 def publish_contacts(settings: Settings, run: DayRun, connection: Connection) -> None:
     """Write `private.contacts` of the build database, if there is such a model; the caller has checked the run."""
     known = "select 1 from information_schema.tables where table_schema = 'private' and table_name = 'contacts'"
-    if connection.execute(known).fetchone() is None:
+    if first_value(connection, known) is None:
         return
     settings.private_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.private_dir.chmod(0o700)

@@ -16,7 +16,7 @@ from perennial.core.ids import digest_of
 from perennial.core.settings import Settings
 from perennial.core.sqltext import identifier, literal
 from perennial.warehouse.build_db import TableSpec, build_connection, built_tables, refuse_personal
-from perennial.warehouse.duck import Connection, columns_of, connect, slug
+from perennial.warehouse.duck import Connection, columns_of, connect, first_value, slug
 from perennial.warehouse.private import private_contacts_path, publish_contacts
 from perennial.warehouse.versions import (
     Part,
@@ -102,7 +102,7 @@ def _require_date(connection: Connection, name: str, as_of: date) -> None:
     if "as_of_date" not in [column for column, _ in columns_of(connection, "memory.main.periodic")]:
         raise ContractViolation(Problem(name, "the table has no column as_of_date", "add it"))
     query = "select count(*) from memory.main.periodic where as_of_date is distinct from cast(? as date)"
-    others = connection.execute(query, [as_of]).fetchone()[0]
+    others = first_value(connection, query, [as_of])
     if others:
         raise ContractViolation(Problem(name, f"{others} rows are not of {as_of}", "publish each date by its own run"))
 

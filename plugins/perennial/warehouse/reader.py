@@ -53,7 +53,7 @@ class Published:
 
     def execute(self, sql: str, params: Params = ()) -> None:
         """Run a statement without a result: temporary tables (`create temp table ...`)."""
-        self._connection.execute(sql, _bound(params))
+        self._connection.execute(sql, _bound(params)).fetchall()
 
     def _relation(self, sql: str, params: Params) -> Any:
         # A relation streams; what `execute` returns is the whole result in memory first (duckdb 2.0).
