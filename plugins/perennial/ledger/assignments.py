@@ -1,0 +1,44 @@
+"""The arm of a client in an experiment: drawn once, written down with the date, never changed (L8)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from perennial.ledger.contact_history import read_arrow
+from perennial.ledger.tables import assignments
+
+ASSIGNED = pa.schema([("campaign_id", pa.string()), ("client_id", pa.string()), ("arm", pa.string())])
+
+
+def assigned(engine: sa.Engine, experiments: Collection[str], *, until: date, since: date | None = None) -> pa.Table:
+    """The arms drawn in these experiments on business dates until `until` (included): campaign_id, client_id, arm."""
+    a = assignments.c
+    query = sa.select(a.experiment, a.client_id, a.arm).where(
+        a.experiment.in_(sorted(experiments)), a.assigned_on <= until
+    )
+    if since is not None:
+        query = query.where(a.assigned_on >= since)
+    return read_arrow(engine, query, ASSIGNED)
+
+
+def record(engine: sa.Engine, drawn: Iterable[pa.RecordBatch], *, on: date) -> None:
+    """Write down the arms (batches of campaign_id, client_id, arm) that are not there yet, in one transaction.
+
+    An arm that is there already stays, whatever is drawn now.
+    """
+    statement: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    insert = statement(assignments).on_conflict_do_nothing()
+    with engine.begin() as connection:
+        for batch in drawn:
+            rows = [
+                {"experiment": row["campaign_id"], "client_id": row["client_id"], "arm": row["arm"], "assigned_on": on}
+                for row in batch.to_pylist()
+            ]
+            if rows:
+                connection.execute(insert, rows)

@@ -1,0 +1,133 @@
+"""Why is this client in, or out? Metrics, scores, segments, consents, contacts and each campaign's outcome (L7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pyarrow.compute as pc
+
+from perennial.contracts.records import DayRun
+from perennial.core.errors import PermanentError, Problem
+from perennial.core.settings import Settings
+from perennial.ledger.consents import consent_state
+from perennial.ledger.engine import open_ledger
+from perennial.pipeline.plan import day_facts, published_version
+from perennial.targeting.catalogue import SCORES_TABLE
+from perennial.targeting.config import load_targeting
+from perennial.targeting.explain import explain_campaigns, explain_segments
+from perennial.targeting.history import OUTCOMES_TABLE, read_history
+from perennial.targeting.planning import first_day_of_contacts
+from perennial.targeting.scan import known_of, scan_clients
+from perennial.warehouse.reader import Published, open_published
+
+_OWN_COLUMNS = ("as_of_date", "campaign_id", "client_id")
+
+
+def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
+    """All that decided about one client on the run's day; `client` is our id or the source's key.
+
+    Gives JSON-able data without personal data: `client_id`, `client_key`, `as_of`, `run_id`, `metrics`, `scores` (with
+    reasons), `segments`, `consents`, `contacts` (that caps and cool-downs count), `campaigns` (in or out, the rule, the
+    terms of the audience). Raises PermanentError for a client that the day does not know, ContractViolation when the
+    run has published nothing.
+    """
+    engine = open_ledger(settings)
+    with open_published(settings, published_version(engine, run)) as published:
+        who = _identify(published, client)
+        client_id = str(who["client_id"])
+        known = known_of(published, published.tables(), run.as_of)
+        targeting = load_targeting(settings, known.catalogue)
+        scan_clients(published, targeting, known)
+        told = {
+            **who,
+            "as_of": run.as_of,
+            "run_id": run.run_id,
+            "metrics": _metrics(published, client_id),
+            "scores": _scores(published, client_id, run.as_of),
+            "segments": explain_segments(published, targeting, known.catalogue, client_id),
+            "consents": _consents(engine, client_id, run.as_of),
+            "campaigns": explain_campaigns(
+                published, targeting, known, client_id, _outcomes(published, client_id, run.as_of)
+            ),
+        }
+        since = first_day_of_contacts(targeting, run.as_of)
+        read_history(published, known.tables, day_facts(settings, engine, run, targeting), since)
+        told["contacts"] = _rows(
+            published,
+            "select campaign_id, channel, contacted_on from t_contacts where client_id = $id order by 3, 1, 2",
+            {"id": client_id},
+        )
+    return {key: _plain(value) for key, value in told.items()}
+
+
+def _identify(published: Published, client: str) -> dict[str, Any]:
+    columns = [name for name, _ in published.tables()["dim_clients"] if name in ("client_id", "client_key", "source")]
+    found = _rows(
+        published,
+        f"select {', '.join(columns)} from dim_clients where client_id = $client or client_key = $client order by 1",
+        {"client": client},
+    )
+    if not found:
+        raise PermanentError(
+            Problem("client", f"no client has the id or key {client!r}", 'see `perennial sql "from dim_clients"`')
+        )
+    if len(found) > 1:
+        ids = ", ".join(str(row["client_id"]) for row in found)
+        raise PermanentError(Problem("client", f"{len(found)} clients have the key {client!r}", f"name one id: {ids}"))
+    return found[0]
+
+
+def _metrics(published: Published, client_id: str) -> dict[str, Any]:
+    rows = _rows(published, "select * from client_metrics where client_id = $id", {"id": client_id})
+    if not rows:
+        raise PermanentError(Problem("client", f"{client_id} has no metrics on this day", "choose a later day"))
+    return {name: value for name, value in rows[0].items() if name not in ("client_id", "as_of_date")}
+
+
+def _scores(published: Published, client_id: str, as_of: date) -> list[dict[str, Any]]:
+    if SCORES_TABLE not in published.tables():
+        return []
+    rows = _rows(
+        published,
+        "select score, value, low, high, model_version, reasons from client_scores "
+        "where client_id = $id and as_of_date = cast($as_of as date) order by score",
+        {"id": client_id, "as_of": as_of},
+    )
+    return [{**row, "reasons": json.loads(row["reasons"]) if row["reasons"] else []} for row in rows]
+
+
+def _outcomes(published: Published, client_id: str, as_of: date) -> dict[str, dict[str, Any]]:
+    if OUTCOMES_TABLE not in published.tables():
+        return {}
+    rows = _rows(
+        published,
+        f"select * from {OUTCOMES_TABLE} where client_id = $id and as_of_date = cast($as_of as date)",
+        {"id": client_id, "as_of": as_of},
+    )
+    return {row["campaign_id"]: {k: v for k, v in row.items() if k not in _OWN_COLUMNS} for row in rows}
+
+
+def _consents(engine: Any, client_id: str, as_of: date) -> list[dict[str, Any]]:
+    state = consent_state(engine, as_of)
+    own = state.filter(pc.equal(state.column("client_ref"), client_id))
+    return [{name: row[name] for name in ("channel", "purpose", "status")} for row in own.to_pylist()]
+
+
+def _rows(published: Published, sql: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = published.query(sql, params).to_pylist()
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, Decimal):
+        return float(value)
+    return value.isoformat() if isinstance(value, date) else value

@@ -1,0 +1,1 @@
+"""Segments, campaign cards and contact policy: who gets what today, through which channel, and by which rule."""

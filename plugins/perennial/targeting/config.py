@@ -1,0 +1,221 @@
+"""Reading config/segments, config/campaigns and config/policy.yml: every mistake told at once, with line and fix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from perennial.contracts.targeting import Campaign, PolicyFile, Segment, SegmentsFile
+from perennial.core.errors import ConfigError, Problem
+from perennial.core.settings import Settings
+from perennial.core.yamlfile import YamlDocument, read_yaml, validate
+from perennial.targeting.cards import card_problems, policy_problems
+from perennial.targeting.catalogue import Catalogue
+from perennial.targeting.rules import Rule, compile_rule
+
+AUDIENCE_PREFIX = "a__"
+Model = TypeVar("Model", bound=BaseModel)
+Item = TypeVar("Item", Segment, Campaign)
+
+
+@dataclass(frozen=True)
+class Targeting:
+    """The company's marketing as the files declare it: checked, with its rules compiled.
+
+    `segments` stand in dependency order, `campaigns` by id: the order of files and of entries decides nothing.
+    """
+
+    segments: tuple[Segment, ...]
+    campaigns: tuple[Campaign, ...]
+    policy: PolicyFile
+    segment_rules: Mapping[str, Rule] = field(repr=False)
+    audience_rules: Mapping[str, Rule] = field(repr=False)
+
+    def metrics_behind(self, rule: Rule) -> frozenset[str]:
+        """The metrics and scores that decide a rule, through all segments that it names."""
+        metrics = set(rule.metrics)
+        for segment in rule.segments:
+            metrics |= self.metrics_behind(self.segment_rules[segment])
+        return frozenset(metrics)
+
+
+@dataclass(frozen=True)
+class _Placed(Generic[Item]):
+    """A segment or campaign and where it stands."""
+
+    item: Item
+    document: YamlDocument
+    at: tuple[str | int, ...]
+
+    def where(self, *keys: str | int) -> str:
+        location = (*self.at, *keys)
+        field_name = ".".join(str(key) for key in location)
+        return f"{self.document.path}:{self.document.line_of(location)}:{field_name}"
+
+
+def load_segments(settings: Settings, catalogue: Catalogue | None = None) -> tuple[Segment, ...]:
+    """The segments in dependency order. Raises ConfigError with every mistake in every segment file."""
+    problems: list[Problem] = []
+    placed = list(_read_segments(settings.config_dir, problems))
+    ordered, _ = _check_segments(placed, catalogue, problems)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(ordered)
+
+
+def load_campaigns(settings: Settings, catalogue: Catalogue | None = None) -> tuple[Campaign, ...]:
+    """The campaign cards by id. Raises ConfigError with every mistake in every file that they stand on."""
+    return load_targeting(settings, catalogue).campaigns
+
+
+def load_policy(settings: Settings) -> PolicyFile:
+    """config/policy.yml. Raises ConfigError with every mistake in it."""
+    problems: list[Problem] = []
+    policy = _read_policy(settings.config_dir, problems)
+    if policy is None or problems:
+        raise ConfigError(problems)
+    return policy
+
+
+def load_targeting(settings: Settings, catalogue: Catalogue | None = None) -> Targeting:
+    """Segments, campaigns and policy, checked against each other and against the catalogue of published names.
+
+    `catalogue` None (nothing published yet) leaves the names of metrics and their types unchecked. Raises ConfigError
+    with every mistake of all files.
+    """
+    problems: list[Problem] = []
+    policy = _read_policy(settings.config_dir, problems)
+    placed = list(_read_segments(settings.config_dir, problems))
+    segments, rules = _check_segments(placed, catalogue, problems)
+    cards = list(_read_campaigns(settings.config_dir, problems))
+    audiences = _check_campaigns(cards, policy, _Compiling(catalogue, {one.item.id for one in placed}, problems))
+    if policy is None or problems:
+        raise ConfigError(problems)
+    campaigns = sorted((one.item for one in cards), key=lambda card: card.id)
+    return Targeting(tuple(segments), tuple(campaigns), policy, rules, audiences)
+
+
+def _read_policy(config_dir: Path, problems: list[Problem]) -> PolicyFile | None:
+    """The policy even with mistakes that its shape does not show, so that cards are checked against it."""
+    try:
+        document = read_yaml(config_dir / "policy.yml")
+        policy = validate(document, PolicyFile)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return None
+    problems.extend(policy_problems(policy, document))
+    return policy
+
+
+def _documents(folder: Path, model: type[Model], problems: list[Problem]) -> Iterator[tuple[YamlDocument, Model]]:
+    for path in sorted(folder.glob("*.yml")):
+        try:
+            document = read_yaml(path)
+            yield document, validate(document, model)
+        except ConfigError as error:
+            problems.extend(error.problems)
+
+
+def _read_segments(config_dir: Path, problems: list[Problem]) -> Iterator[_Placed[Segment]]:
+    for document, file in _documents(config_dir / "segments", SegmentsFile, problems):
+        for index, segment in enumerate(file.segments):
+            yield _Placed(segment, document, ("segments", index))
+
+
+def _read_campaigns(config_dir: Path, problems: list[Problem]) -> Iterator[_Placed[Campaign]]:
+    for document, campaign in _documents(config_dir / "campaigns", Campaign, problems):
+        yield _Placed(campaign, document, ())
+
+
+def _duplicates(placed: Sequence[_Placed[Item]]) -> Iterator[Problem]:
+    first: dict[str, _Placed[Item]] = {}
+    for one in placed:
+        earlier = first.setdefault(one.item.id, one)
+        if earlier is not one:
+            yield Problem(
+                one.where("id"),
+                f"the id {one.item.id!r} is taken by {earlier.where('id')}",
+                "give one of them another id",
+            )
+
+
+def _check_segments(
+    placed: list[_Placed[Segment]], catalogue: Catalogue | None, problems: list[Problem]
+) -> tuple[list[Segment], dict[str, Rule]]:
+    problems.extend(_duplicates(placed))
+    by_id = {one.item.id: one for one in placed}
+    compiling = _Compiling(catalogue, by_id.keys(), problems)
+    rules: dict[str, Rule] = {}
+    for number, (segment_id, one) in enumerate(sorted(by_id.items())):
+        if catalogue and segment_id in catalogue:
+            problems.append(
+                Problem(one.where("id"), f"{segment_id!r} is the name of a metric", "give the segment another id")
+            )
+        rules |= compiling.rule(segment_id, one.item.where, one.where("where"), f"s{number}")
+    order = _dependency_order(rules, by_id, problems)
+    return [by_id[name].item for name in order], rules
+
+
+@dataclass(frozen=True)
+class _Compiling:
+    """What all rules of a run of the loader are compiled against, and where their mistakes go."""
+
+    catalogue: Catalogue | None
+    segments: Collection[str]
+    problems: list[Problem]
+
+    def rule(self, name: str, text: str, where: str, prefix: str) -> dict[str, Rule]:
+        """The rule under its name; nothing if it is wrong."""
+        try:
+            segments = self.segments
+            return {name: compile_rule(text, catalogue=self.catalogue, segments=segments, where=where, prefix=prefix)}
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return {}
+
+
+def _dependency_order(
+    rules: Mapping[str, Rule], placed: Mapping[str, _Placed[Segment]], problems: list[Problem]
+) -> list[str]:
+    """Segments after those that they name, each level by id. A cycle is told once, with its whole path."""
+    waiting = {name: {used for used in rule.segments if used in rules} for name, rule in rules.items()}
+    order: list[str] = []
+    while waiting:
+        ready = sorted(name for name, needs in waiting.items() if not needs)
+        if not ready:
+            problems.append(_cycle_problem(waiting, placed))
+            break
+        order += ready
+        for name in ready:
+            del waiting[name]
+        waiting = {name: needs - set(ready) for name, needs in waiting.items()}
+    return order
+
+
+def _cycle_problem(waiting: Mapping[str, set[str]], placed: Mapping[str, _Placed[Segment]]) -> Problem:
+    path = [min(waiting)]
+    while path[-1] not in path[:-1]:
+        path.append(min(name for name in waiting[path[-1]] if name in waiting))
+    cycle = path[path.index(path[-1]) :]
+    start = cycle.index(min(cycle))
+    turned = [*cycle[start:-1], *cycle[:start], cycle[start]]
+    return Problem(
+        placed[turned[0]].where("where"),
+        f"segments name each other in a circle: {' -> '.join(turned)}",
+        "break it: write one of them with metrics only",
+    )
+
+
+def _check_campaigns(
+    cards: list[_Placed[Campaign]], policy: PolicyFile | None, compiling: _Compiling
+) -> dict[str, Rule]:
+    compiling.problems.extend(_duplicates(cards))
+    audiences: dict[str, Rule] = {}
+    for number, one in enumerate(sorted(cards, key=lambda card: card.item.id)):
+        compiling.problems.extend(card_problems(one.item, one.where, compiling.catalogue, policy))
+        audiences |= compiling.rule(one.item.id, one.item.audience, one.where("audience"), f"a{number}")
+    return audiences

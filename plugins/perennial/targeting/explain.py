@@ -1,0 +1,94 @@
+"""Why one client is in a segment or audience, or is not: the rule's terms one by one, with the values they met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perennial.contracts.targeting import Campaign
+from perennial.targeting.catalogue import Catalogue
+from perennial.targeting.config import Targeting
+from perennial.targeting.next_product import choose_products, reason
+from perennial.targeting.notes import sentence
+from perennial.targeting.planning import register_cards
+from perennial.targeting.rules import SEGMENT_PREFIX, compile_rule, conjuncts
+from perennial.targeting.scan import Known
+from perennial.targeting.schedule import anniversary_sql, not_due
+from perennial.targeting.session import Binder, Session, make_table
+
+Told = dict[str, Any]
+
+
+def explain_segments(session: Session, targeting: Targeting, catalogue: Catalogue, client_id: str) -> list[Told]:
+    """Each segment, whether the client is in it, and its terms; from `t_clients`."""
+    row = _row(session, client_id)
+    told = []
+    for segment in targeting.segments:
+        terms = _terms(session, targeting, catalogue, segment.where, row)
+        told.append({"segment": segment.id, "in": bool(row[SEGMENT_PREFIX + segment.id]), "terms": terms})
+    return told
+
+
+def explain_campaigns(
+    session: Session, targeting: Targeting, known: Known, client_id: str, outcomes: Mapping[str, Told]
+) -> list[Told]:
+    """Each card: the client's outcome of the day and its rule, or why the client was no candidate."""
+    row = _row(session, client_id)
+    reasons = _product_reasons(session, targeting, client_id)
+    told = []
+    for card in targeting.campaigns:
+        found = outcomes.get(card.id) or _no_candidate(session, card, known, client_id)
+        told.append(
+            {
+                "campaign": card.id,
+                "name": card.name,
+                "in": found["outcome"] == "target",
+                **found,
+                "why": found.get("why") or sentence(found["rule"]),
+                "next_product_reason": reasons.get(card.id),
+                "audience": _terms(session, targeting, known.catalogue, card.audience, row),
+            }
+        )
+    return told
+
+
+def _row(session: Session, client_id: str) -> Told:
+    rows: list[Told] = session.query("select * from t_clients where client_id = $id", {"id": client_id}).to_pylist()
+    return rows[0]
+
+
+def _terms(session: Session, targeting: Targeting, catalogue: Catalogue, text: str, row: Told) -> list[Told]:
+    ids = [segment.id for segment in targeting.segments]
+    told = []
+    for term in conjuncts(text):
+        rule = compile_rule(term, catalogue=catalogue, segments=ids, where="explain")
+        query = f"select coalesce({rule.sql}, false) as holds from t_clients where client_id = $id"
+        holds = session.query(query, {**rule.params, "id": row["client_id"]}).column("holds")[0].as_py()
+        values = {name: row[name] for name in sorted(rule.metrics)}
+        values |= {name: row[SEGMENT_PREFIX + name] for name in sorted(rule.segments)}
+        told.append({"term": term, "holds": holds, "values": values})
+    return told
+
+
+def _no_candidate(session: Session, card: Campaign, known: Known, client_id: str) -> Told:
+    reason_why = not_due(card, known.as_of)
+    if reason_why:
+        return {"outcome": "no candidate", "rule": "not_due", "why": reason_why}
+    binder = Binder("day")
+    condition = anniversary_sql(card, known.as_of, binder)
+    if condition:
+        query = f"select coalesce({condition}, false) as holds from t_clients where client_id = $id"
+        if not session.query(query, {**binder.values, "id": client_id}).column("holds")[0].as_py():
+            return {"outcome": "no candidate", "rule": "not_anniversary"}
+    return {"outcome": "no candidate", "rule": "not_in_audience"}
+
+
+def _product_reasons(session: Session, targeting: Targeting, client_id: str) -> dict[str, str]:
+    """Why each card proposes what it proposes to this client, computed as the plan computes it."""
+    proposing = tuple(card for card in targeting.campaigns if card.next_product != "none")
+    register_cards(session, targeting, proposing, {card.id: () for card in proposing})
+    make_table(
+        session, "t_candidates", "select campaign_id, cast($id as varchar) as client_id from p_cards", {"id": client_id}
+    )
+    choose_products(session)
+    return {row["campaign_id"]: reason(row) for row in session.query("select * from t_next").to_pylist()}

@@ -1,0 +1,89 @@
+"""Who was contacted before, by anyone (L10), and who stands in a control group as if contacted (borders.md)."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from perennial.targeting.facts import DayFacts
+from perennial.targeting.scan import Tables
+from perennial.targeting.session import Session, make_table
+
+OUTCOMES_TABLE, OTHERS_TABLE = "campaign_outcomes", "fct_campaign_contacts"
+# What is in the others' table by our own hand is in the ledger too, which knows it sooner.
+OURSELVES = "perennial"
+
+# What was said of a channel and purpose itself beats what was said of `all`; of several, a withdrawal (L9).
+_CONSENTS = """
+select
+    s.client_ref as client_id,
+    w.channel,
+    w.purpose,
+    coalesce(
+        max(s.status) filter (where s.channel = w.channel and s.purpose = w.purpose), max(s.status)
+    ) as status
+from p_consents as s
+inner join (select distinct channel, purpose from p_channels) as w
+    on s.channel in (w.channel, 'all') and s.purpose in (w.purpose, 'all')
+where s.status in ('granted', 'withdrawn')
+group by s.client_ref, w.channel, w.purpose
+"""
+_OWN = """
+select campaign_id, client_id, channel, contacted_on, false as is_kept
+from p_contacts
+where contacted_on >= $since
+"""
+_KEPT = "select campaign_id, client_id, channel, $as_of, true from p_kept"
+_OTHERS = f"""
+select cast(null as varchar), client_id, channel, contacted_on, false
+from {OTHERS_TABLE}
+where contacted_on between $since and $as_of and client_id is not null and reported_by <> '{OURSELVES}'
+"""
+_HELD_BACK = f"""
+select campaign_id, client_id, channel, as_of_date, false
+from {OUTCOMES_TABLE}
+where as_of_date >= $since and as_of_date < $as_of and outcome = 'control' and rule <> 'already_in_list'
+"""
+_ON_LISTS = "select campaign_id, client_id, channel, 'target' as arm from p_members"
+_BESIDE_LISTS = f"""
+select o.campaign_id, o.client_id, o.channel, 'control'
+from {OUTCOMES_TABLE} as o
+inner join (
+    select campaign_id, max(as_of_date) as as_of_date
+    from {OUTCOMES_TABLE}
+    where as_of_date < $as_of
+    group by campaign_id
+) as l on l.campaign_id = o.campaign_id and l.as_of_date = o.as_of_date
+inner join p_cards as p on p.campaign_id = o.campaign_id
+where o.outcome = 'control' and p.is_audience
+"""
+
+
+def read_history(session: Session, tables: Tables, facts: DayFacts, since: date) -> None:
+    """Make `t_consents`, `t_contacts`, `t_kept` and `t_members` from the ledger's facts and the published tables.
+
+    `t_contacts`: (campaign_id, client_id, channel, contacted_on, is_kept) from `since` on; campaign_id is null for what
+    others sent. Needs `p_cards` and `p_channels`.
+    """
+    session.register("p_consents", facts.consents)
+    session.register("p_contacts", facts.contacts)
+    session.register("p_kept", facts.kept)
+    session.register("p_members", facts.members)
+    session.register("p_arms", facts.arms)
+    make_table(session, "t_consents", _CONSENTS)
+    make_table(session, "t_kept", "select campaign_id, client_id, channel, arm from p_kept")
+    parts = [_OWN, _KEPT]
+    parts += [_OTHERS] if OTHERS_TABLE in tables else []
+    parts += [_HELD_BACK] if OUTCOMES_TABLE in tables else []
+    _dated(session, "t_contacts", parts, facts.as_of, since)
+    beside = [_BESIDE_LISTS] if OUTCOMES_TABLE in tables else []
+    _dated(session, "t_members", [_ON_LISTS, *beside], facts.as_of, since)
+
+
+def _dated(session: Session, name: str, parts: list[str], as_of: date, since: date) -> None:
+    """The parts as one table, with the two dates typed and bound; each part uses them or not."""
+    sql = " union all ".join(parts)
+    days = {"as_of": as_of, "since": since}
+    used = {key: day for key, day in days.items() if f"${key}" in sql}
+    for key in used:
+        sql = sql.replace(f"${key}", f"cast(${key} as date)")
+    make_table(session, name, sql, used)

@@ -1,0 +1,73 @@
+"""A day's plan in words: what people should know beside its numbers, and what each rule means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+
+from perennial.core.sqltext import identifier
+from perennial.targeting.config import Targeting
+from perennial.targeting.rules import SEGMENT_PREFIX
+from perennial.targeting.schedule import not_due
+from perennial.targeting.session import Session
+
+
+def day_notes(
+    session: Session, targeting: Targeting, as_of: date, missing_scores: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """One sentence each: cards not due, due cards without scores or candidates, segments that hold everyone."""
+    return (*_cards(session, targeting, as_of, missing_scores), *_segments(session, targeting))
+
+
+def _cards(
+    session: Session, targeting: Targeting, as_of: date, missing: Mapping[str, tuple[str, ...]]
+) -> Iterator[str]:
+    found = session.query("select distinct campaign_id from t_outcomes").column("campaign_id").to_pylist()
+    for card in targeting.campaigns:
+        reason = not_due(card, as_of)
+        if reason:
+            yield f"{card.id}: {reason}, no candidates"
+        elif missing[card.id]:
+            scores = " and no ".join(missing[card.id])
+            yield f"{card.id}: no {scores} of {as_of}, so its candidates are refused (score_missing)"
+        elif card.id not in found:
+            yield f"{card.id}: nobody is in its audience today"
+
+
+def _segments(session: Session, targeting: Targeting) -> Iterator[str]:
+    names = [segment.id for segment in targeting.segments]
+    counts = "".join(
+        f", count(*) filter (where {identifier(SEGMENT_PREFIX + name)}) as {identifier(name)}" for name in names
+    )
+    row = session.query(f"select count(*) as clients{counts} from t_clients").to_pylist()[0]
+    for name in names:
+        if row[name] == row["clients"] > 0:
+            yield f"segment {name} holds everyone ({row['clients']} clients): it selects nothing"
+
+
+_SENTENCES = {
+    "allocated": "got one of today's contacts",
+    "already_sent_today": "an earlier revision of this day has decided and sent it",
+    "already_in_list": "stays on the campaign's list",
+    "withdrawn": "withdrew consent in every channel of the campaign that is open to them",
+    "no_address": "has no address in any channel of the campaign",
+    "no_consent": "gave no consent to any channel of the campaign that reaches them",
+    "score_missing": "has no score for this day, and the campaign stands on it",
+    "cool_down": "had this campaign too recently",
+    "no_next_product": "there is no product left to propose",
+    "below_minimum_value": "the expected value of a contact is below the policy's minimum",
+    "daily_limit": "the campaign's contacts of the day went to clients who expect more",
+    "not_in_audience": "the audience's rule does not hold",
+    "not_anniversary": "it is not their anniversary",
+}
+
+
+def sentence(rule: str) -> str:
+    """What a rule of `campaign_outcomes` (or of `explain`) means for a client."""
+    if rule.startswith("lost_to_"):
+        return f"the contact of the day went to {rule.removeprefix('lost_to_')}, which expects more of it"
+    if rule.startswith("cap_"):
+        *channel, contacts, _, days = rule.removeprefix("cap_").split("_")
+        by = f" by {' '.join(channel)}" if channel else ""
+        return f"was contacted{by} {contacts} times or more within {days.removesuffix('d')} days, the policy's cap"
+    return _SENTENCES.get(rule, rule)
