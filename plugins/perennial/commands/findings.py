@@ -36,16 +36,15 @@ class Finding:
 
 def check_config(settings: Settings) -> Iterator[Finding]:
     """Every file below config/, by the loaders that the steps of a day use."""
-    from perennial.contracts.targeting import DestinationsFile
     from perennial.core.settings import config_files
-    from perennial.core.yamlfile import read_yaml, validate
+    from perennial.delivery.destinations import load_destinations
     from perennial.sources.config import load_sources
     from perennial.targeting.config import load_targeting
 
     loaders: list[Callable[[], Any]] = [
         lambda: load_sources(settings),
         lambda: load_targeting(settings, _published_names(settings)),
-        lambda: validate(read_yaml(settings.config_dir / "destinations.yml"), DestinationsFile),
+        lambda: load_destinations(settings),
     ]
     wrong = [problem for load in loaders for problem in problems_of(load)]
     yield from (_error("config", problem) for problem in wrong)
@@ -67,9 +66,10 @@ def _published_names(settings: Settings) -> dict[str, Any] | None:
 
 
 def check_connections(settings: Settings) -> Iterator[Finding]:
-    """The ledger and the warehouse; what the first run makes may be missing."""
+    """The ledger, the warehouse and the destinations; what the first run makes may be missing."""
     yield from _check_ledger(settings)
     yield from _check_warehouse(settings)
+    yield from _check_destinations(settings)
 
 
 def _check_ledger(settings: Settings) -> Iterator[Finding]:
@@ -94,24 +94,41 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_warehouse(settings: Settings) -> Iterator[Finding]:
-    from perennial.warehouse.reader import open_published
+    from perennial.warehouse.reader import open_published, run_sql
     from perennial.warehouse.versions import current_id
 
-    if current_id(settings) is None:
+    version_id = current_id(settings)
+    if version_id is None:
         yield Finding("ok", "connections", "warehouse", "nothing is published yet")
         return
+    wrong = 0
     try:
-        with open_published(settings) as published:
-            for table in published.tables():
-                published.query(f'select 1 from "{table}" limit 1')
-            found = f"version {published.version.id} with {len(published.tables())} tables"
-    except PerennialError as error:
-        yield from (_error("connections", problem) for problem in error.problems)
-        return
-    except OSError as error:
-        yield Finding("error", "connections", "warehouse", str(error), "publish the day again: perennial run")
-        return
-    yield Finding("ok", "connections", "warehouse", found)
+        with open_published(settings, version_id) as published:
+            tables = list(published.tables())
+        for table in tables:
+            problems = problems_of(lambda table=table: run_sql(settings, f'select 1 from "{table}" limit 1').read_all())
+            wrong += len(problems)
+            for problem in problems:
+                fix = "publish the day again: perennial run"
+                yield Finding("error", "connections", f"warehouse/{version_id}/{table}", problem.message, fix)
+    except (PerennialError, OSError) as error:
+        wrong += 1
+        yield Finding("error", "connections", f"warehouse/{version_id}", str(error), "publish the day again")
+    if not wrong:
+        yield Finding("ok", "connections", "warehouse", f"version {version_id} with {len(tables)} tables")
+
+
+def _check_destinations(settings: Settings) -> Iterator[Finding]:
+    from perennial.delivery.destinations import check
+    from perennial.targeting.config import load_targeting
+
+    try:
+        campaigns = load_targeting(settings).campaigns
+    except PerennialError:
+        campaigns = ()  # told by the part `config`
+    for name, step in check(settings, campaigns):
+        level: Level = "error" if step.state == "failed" else "ok"
+        yield Finding(level, "connections", f"{name}: {step.name}", step.message, step.fix)
 
 
 def check_environment(settings: Settings) -> Iterator[Finding]:

@@ -12,15 +12,7 @@ from perennial.commands import output
 if TYPE_CHECKING:
     from perennial.core.settings import Settings
 
-_OUTCOMES = "campaign_outcomes"
-_BY_CAMPAIGN = f"""
-    select
-        campaign_id, outcome, rule, count(*) as clients,
-        sum(value) filter (where outcome = 'target') as value,
-        sum(cost) filter (where outcome = 'target') as cost
-    from {_OUTCOMES} where as_of_date = ? group by campaign_id, outcome, rule
-    order by campaign_id, outcome, count(*) desc, rule
-"""
+_COUNTS = ("size", "sent", "rejected", "skipped", "pending")
 _RULES_SHOWN = 3
 
 
@@ -36,76 +28,51 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load_settings()
     if args.json:
-        as_of, campaigns = read(settings, args.as_of)
-        output.print_json({"as_of": as_of, "campaigns": campaigns})
-        return 0
-    show(settings, args.as_of)
+        output.print_json(read(settings, args.as_of))
+    else:
+        show(settings, args.as_of)
     return 0
 
 
-def read(settings: Settings, as_of: date | None = None) -> tuple[date, list[dict[str, Any]]]:
-    """The date, and its campaigns with their counts by outcome and rule (L7) and their lists (L15).
+def read(settings: Settings, as_of: date | None = None) -> dict[str, Any]:
+    """The run, its campaigns with their counts by outcome and rule (L7), and the day's lists (L15).
 
-    `as_of` None is the newest date that was planned. Raises ContractViolation when that date was not planned.
+    `as_of` None is the newest day that was planned. Raises ContractViolation when there is no such day.
     """
-    from perennial.warehouse.reader import open_published
+    from perennial.commands.days import newest_run
+    from perennial.pipeline.plan import campaign_summary
 
-    with open_published(settings) as published:
-        if _OUTCOMES not in published.tables():
-            raise _not_planned(as_of)
-        planned = published.query(f"select max(as_of_date) as day from {_OUTCOMES}").to_pylist()[0]["day"]
-        wanted = as_of or planned
-        outcomes = published.query(_BY_CAMPAIGN, [wanted]).to_pylist() if wanted else []
-    if not outcomes:
-        raise _not_planned(wanted)
-    return wanted, _campaigns(outcomes, _lists(settings, wanted))
+    day_run = newest_run(settings, as_of, "planned")
+    return {
+        "as_of": day_run.as_of,
+        "run_id": day_run.run_id,
+        "currency": settings.company.currency,
+        "campaigns": campaign_summary(settings, day_run),
+        "lists": _lists(settings, day_run.as_of),
+    }
 
 
 def show(settings: Settings, as_of: date | None = None) -> None:
     """Print the day's campaigns as a table, and where their lists are."""
-    wanted, campaigns = read(settings, as_of)
-    columns = ("campaign", "candidates", "refused", "control", "target", "value", "cost", "refused because")
+    found = read(settings, as_of)
+    columns = ("campaign", "candidates", "refused", "control", "target", "value", "cost", "refused by / note")
     rows = [
         (
-            *(one["campaign_id"], one["candidates"], sum(one["refused"].values()), one["control"], one["target"]),
-            *(one["value"], one["cost"], _reasons(one["refused"])),
+            *(one.campaign_id, one.candidates, sum(one.refused.values()), one.control, one.target),
+            *(one.expected_value, one.cost, one.note or _rules(one.refused)),
         )
-        for one in campaigns
+        for one in found["campaigns"]
     ]
-    currency = settings.company.currency
-    output.print_table(columns, rows, title=f"Campaigns of {wanted} (value expected and cost in {currency})")
-    lists = [one for campaign in campaigns for one in campaign["lists"]]
-    if not lists:
-        print("No list was handed over: nothing new for this day.")
+    title = f"Campaigns of {found['as_of']} (value expected and cost in {found['currency']})"
+    output.print_table(columns, rows, title=title)
+    if not found["lists"]:
+        print("No list was handed over for this day.")
         return
-    columns = ("list", "state", "size", "sent", "rejected", "skipped", "pending", "path")
-    output.print_table(columns, [[*(one[name] for name in columns[:-1]), _place(one)] for one in lists], title="Lists")
-
-
-def _campaigns(outcomes: list[dict[str, Any]], lists: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for row in outcomes:
-        name = row["campaign_id"]
-        _count_in(found.setdefault(name, _no_client_yet(name)), row)
-    for one in lists:
-        if one["campaign_id"] in found:
-            found[one["campaign_id"]]["lists"].append(one)
-    return list(found.values())
-
-
-def _no_client_yet(campaign_id: str) -> dict[str, Any]:
-    counts = {"candidates": 0, "target": 0, "control": 0, "refused": {}}
-    return {"campaign_id": campaign_id, **counts, "value": 0.0, "cost": 0.0, "lists": []}
-
-
-def _count_in(campaign: dict[str, Any], row: dict[str, Any]) -> None:
-    campaign["candidates"] += row["clients"]
-    if row["outcome"] == "refused":
-        campaign["refused"][row["rule"]] = row["clients"]
-    else:
-        campaign[row["outcome"]] += row["clients"]
-    campaign["value"] += row["value"] or 0.0
-    campaign["cost"] += row["cost"] or 0.0
+    rows = [
+        (one["campaign_id"], one["channel"], one["state"], *(one[name] for name in _COUNTS), _place(one))
+        for one in found["lists"]
+    ]
+    output.print_table(("campaign", "channel", "state", *_COUNTS, "list"), rows, title="Lists")
 
 
 def _lists(settings: Settings, as_of: date) -> list[dict[str, Any]]:
@@ -114,35 +81,17 @@ def _lists(settings: Settings, as_of: date) -> list[dict[str, Any]]:
     from perennial.ledger.engine import open_ledger
     from perennial.ledger.tables import lists
 
-    kept = ("list_id", "campaign_id", "channel", "state", "size", "sent", "rejected", "skipped", "pending", "reasons")
-    query = sa.select(lists).where(lists.c.as_of == as_of).order_by(lists.c.list_id)
+    names = ("list_id", "run_id", "campaign_id", "channel", "destination", "state", *_COUNTS, "reasons", "path")
+    query = sa.select(*(lists.c[name] for name in names)).where(lists.c.as_of == as_of).order_by(lists.c.list_id)
     with open_ledger(settings).connect() as connection:
-        rows = connection.execute(query).mappings().all()
-    return [
-        {
-            "list": row["list_id"],
-            **{name: row[name] for name in kept if name != "list_id"},
-            "path": str(settings.home / row["path"]) if row["path"] else None,
-        }
-        for row in rows
-    ]
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [{**row, "path": str(settings.home / row["path"]) if row["path"] else None} for row in rows]
 
 
-def _reasons(refused: dict[str, int]) -> str:
+def _rules(refused: dict[str, int]) -> str:
     first = [f"{rule} {clients:,}" for rule, clients in list(refused.items())[:_RULES_SHOWN]]
     return ", ".join(first) + (", ..." if len(refused) > _RULES_SHOWN else "")
 
 
 def _place(one: dict[str, Any]) -> str:
-    return output.relative(Path(one["path"])) if one["path"] else ""
-
-
-def _not_planned(as_of: date | None) -> Exception:
-    from perennial.core.errors import ContractViolation, Problem
-
-    day = f"of {as_of} " if as_of else ""
-    return ContractViolation(
-        Problem(
-            "lists", f"no campaign {day}was planned in what is published", "run the day: perennial run --as-of DATE"
-        )
-    )
+    return output.relative(Path(one["path"])) if one["path"] else "; ".join(map(str, one["reasons"]))

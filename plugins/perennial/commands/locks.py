@@ -68,8 +68,8 @@ def _read(path: Path, problems: list[Problem]) -> Iterator[tuple[str, set[str]]]
         elif text and not text.startswith("#"):
             message = f"not a pin, a hash or a comment: {text.split()[0]}"
             problems.append(Problem(f"{path.name}:{number}", message, _FIXES[path.name]))
-    for name in sorted(name for name, count in hashed.items() if not count):
-        problems.append(Problem(path.name, f"{name} has no hash", _FIXES[path.name]))
+    unhashed = sorted(name for name, count in hashed.items() if not count)
+    problems += [Problem(path.name, f"{name} has no hash", _FIXES[path.name]) for name in unhashed]
     yield from pins.items()
 
 

@@ -13,8 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-_CELL_WIDTH = 60
-
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The option `--json`."""
@@ -44,7 +42,7 @@ def print_json_rows(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """A table for people; columns of numbers stand to the right. Long cells are cut outside of a terminal too."""
+    """A table for people; columns of numbers stand to the right."""
     values = [list(row) for row in rows]
     numeric = [_is_numeric(row[index] for row in values) for index in range(len(columns))]
     cells = [[_shown(value) for value in row] for row in values]
@@ -72,7 +70,7 @@ def _rich_table(columns: list[str], cells: list[list[str]], numeric: list[bool],
 
     table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
     for column, right in zip(columns, numeric, strict=True):
-        table.add_column(Text(column), justify="right" if right else "left")
+        table.add_column(Text(column), justify="right" if right else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))  # text as it is: a cell is never markup
     Console().print(table)
@@ -80,7 +78,7 @@ def _rich_table(columns: list[str], cells: list[list[str]], numeric: list[bool],
 
 def _is_numeric(values: Iterable[Any]) -> bool:
     known = [value for value in values if value is not None]
-    return bool(known) and all(isinstance(value, int | float | Decimal) for value in known)
+    return bool(known) and all(isinstance(v, int | float | Decimal) and not isinstance(v, bool) for v in known)
 
 
 def _shown(value: Any) -> str:
@@ -92,8 +90,7 @@ def _shown(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float | Decimal):
         return f"{value:,.2f}"
-    text = "".join(char if char.isprintable() else " " for char in str(value))
-    return text if len(text) <= _CELL_WIDTH or sys.stdout.isatty() else f"{text[: _CELL_WIDTH - 1]}…"
+    return "".join(char if char.isprintable() else " " for char in str(value))
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Remove all state (landing zone, ledger, warehouse, models, lists, Airflow), but not the installed environment."""
+"""Remove all state (landing zone, ledger, warehouse, models, lists, Airflow), but not the installed environment.
+
+A ledger that lies elsewhere (PERENNIAL_LEDGER_URL) is left as it is.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,8 @@ from perennial.commands import output
 if TYPE_CHECKING:
     from perennial.core.settings import Settings
 
-# Everything that Perennial puts into its home. In a folder that a person has chosen nothing else is touched.
-_OURS = (
-    *("airflow", "archive", "gx", "landing", "logs", "models", "outbox", "private", "quarantine", "raw", "refused"),
-    *("tmp", "warehouse", "ledger.db", "ledger.db-shm", "ledger.db-wal"),
-)
 _ENVIRONMENT = ("env", "envs", "env.lock", "env.lock.pid")
+_SIGNS = ("ledger.db", "landing", "airflow")  # a home of ours has at least one of these
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,13 +49,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def state_of(settings: Settings) -> list[Path]:
-    """What a reset removes: in the repository's own folder all but the environment, elsewhere what is known as ours."""
-    if not settings.home.is_dir():
-        return []
-    entries = sorted(settings.home.iterdir())
-    if _is_default(settings):
-        return [path for path in entries if path.name not in _ENVIRONMENT]
-    return [path for path in entries if path.name in _OURS]
+    """What a reset removes: all of the home but the environment.
+
+    Raises PermanentError for a folder that holds more than our state, or none of it.
+    """
+    from perennial.core.errors import PermanentError, Problem
+    from perennial.core.settings import REPOSITORY
+
+    home = settings.home
+    if home in (REPOSITORY, *REPOSITORY.parents, Path.home().resolve()):
+        fix = "point PERENNIAL_HOME to a folder of its own"
+        raise PermanentError(Problem(str(home), "this folder holds more than Perennial's state", fix))
+    found = sorted(path for path in home.iterdir() if path.name not in _ENVIRONMENT) if home.is_dir() else []
+    if found and not _is_default(settings) and not any(path.name in _SIGNS for path in found):
+        fix = "see that PERENNIAL_HOME is right"
+        raise PermanentError(Problem(str(home), "nothing here looks like Perennial's state", fix))
+    return found
 
 
 def _is_default(settings: Settings) -> bool:

@@ -42,14 +42,14 @@ class Dropper:
 
     def __init__(self, landing: Path, archive: Path | None = None) -> None:
         self._landing = landing
-        self._delivered = set(_names_below(landing))
-        self._archived = {PurePosixPath(name).name for name in _names_below(archive)} if archive else set()
+        self._delivered = set(_names_below(landing))  # before the archive: a file moves from here to there
+        self._delivered |= set(_names_below(archive)) if archive else set()
         self._written: list[tuple[Path, str]] = []
         self._already: list[str] = []
 
     def wants(self, name: str) -> bool:
         """Whether the file has not been delivered yet."""
-        if name in self._delivered or PurePosixPath(name).name in self._archived:
+        if name in self._delivered:
             self._already.append(name)
             return False
         return True
