@@ -2,20 +2,13 @@
 -- later one replaced + lines dated after the business date, which this run must not see.
 with
 
-this_run as (
-    select batch_ids from {{ source('raw', 'ledger_runs') }}
-    where as_of = {{ as_of() }}
-    order by revision desc
-    limit 1
-),
-
+-- The copy of the ledger holds this run's batches and no others.
 batches as (
     select
-        batches.batch_id,
-        batches.loaded
-    from {{ source('raw', 'ledger_batches') }} as batches
-    inner join this_run on this_run.batch_ids like '%"' || batches.batch_id || '"%'
-    where batches.entity = 'order_lines' and batches.state = 'committed'
+        batch_id,
+        loaded
+    from {{ source('raw', 'ledger_batches') }}
+    where entity = 'order_lines' and state = 'committed'
 ),
 
 lines as (
