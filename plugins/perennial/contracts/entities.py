@@ -134,7 +134,7 @@ ENTITIES: dict[EntityName, Entity] = {
         Entity(
             "consents",
             "events",
-            ("client_key", "channel", "purpose", "changed_at"),
+            ("client_key", "channel", "purpose", "changed_at", "status"),  # two at one moment: the withdrawal wins
             {
                 "client_key": _NEEDED,
                 "channel": _NEEDED,

@@ -1,0 +1,328 @@
+"""One batch: the files of one source entity that settled together, from the landing zone to raw."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import sqlalchemy as sa
+
+from perennial.contracts.entities import EntityName
+from perennial.contracts.records import BatchReport, BatchState
+from perennial.contracts.sources import Source, SourceEntity
+from perennial.core.errors import ContractViolation, Problem
+from perennial.core.ids import digest_of
+from perennial.ledger import batches, consents
+from perennial.ledger.batches import BatchFile, KnownFile
+from perennial.pipeline.recording import Places, Recorder
+from perennial.pipeline.told import warnings_of
+from perennial.quality.checking import Checker, Counts
+from perennial.quality.duplicates import mark_duplicates
+from perennial.quality.gate import Gate, Verdict
+from perennial.quality.quarantine import first_reasons, make_quarantined, write_quarantine
+from perennial.quality.raw import consent_events, write_raw
+from perennial.sources.inspection import Inspected, inspect
+from perennial.sources.landing import LandedFile
+from perennial.sources.shelf import carry_out, to_archive, to_refused
+from perennial.sources.staging import StagedFile, open_scratch, stage, unreadable
+
+
+@dataclass
+class Sorted:
+    """The files of a batch by what is done with them; each file is in exactly one list."""
+
+    fresh: list[Inspected] = field(default_factory=list)
+    again: list[tuple[Inspected, KnownFile]] = field(default_factory=list)  # the content of a committed file
+    twins: list[tuple[Inspected, Inspected]] = field(default_factory=list)  # the content of a fresh file
+    broken: list[Inspected] = field(default_factory=list)
+    finished: list[Inspected] = field(default_factory=list)  # committed and not yet archived
+
+    @property
+    def taken(self) -> list[Inspected]:
+        """The files that make the batch, in the order of their names."""
+        files = [*self.fresh, *(file for file, _known in self.again), *(file for file, _twin in self.twins)]
+        return sorted(files, key=lambda one: one.file.name)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch that is checked and judged, and not yet written down."""
+
+    batch_id: str
+    as_of: date | None
+    files: tuple[BatchFile, ...]
+    counts: Counts
+    copied: int  # rows of files whose content is known
+    verdict: Verdict
+    warnings: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+class Intake:
+    """Takes the settled files of one source entity."""
+
+    def __init__(self, ledger: Recorder, gate: Gate, source: Source, contract: SourceEntity) -> None:
+        self.ledger = ledger
+        self.gate = gate
+        self.source = source
+        self.contract = contract
+        self.settings = ledger.settings
+
+    def take(self, files: Sequence[LandedFile]) -> list[BatchReport]:
+        """One report for the batch, and one for each file that was refused on its own.
+
+        Nothing is taken when a file is changed or taken away while it is read: it is not whole yet.
+        """
+        with self._scratch() as scratch:
+            try:
+                inspected = [inspect(self.settings.landing / f.name, f, self.contract, scratch / "in") for f in files]
+            except FileNotFoundError:
+                return []
+            if not self._unchanged(files):
+                return []
+            found = self._sort(inspected)
+            self._archive(found.finished)
+            with self._staged(found, scratch) as (connection, staged):
+                reports = [self._refuse(one) for one in found.broken]
+                if found.taken:
+                    reports += self._take_batch(connection, found, staged, scratch)
+        return reports
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        folder = self.settings.home / "tmp" / f"ingest-{self.ledger.source}"
+        shutil.rmtree(folder, ignore_errors=True)  # of an ingestion that was killed
+        for name in ("in", "spill", "out"):
+            (folder / name).mkdir(parents=True)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _unchanged(self, files: Sequence[LandedFile]) -> bool:
+        for file in files:
+            try:
+                status = (self.settings.landing / file.name).lstat()
+            except FileNotFoundError:
+                return False
+            if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+                return False
+        return True
+
+    def _sort(self, inspected: Sequence[Inspected]) -> Sorted:
+        """Each file's place: broken, committed already, the same as another one, or fresh."""
+        known: dict[str, list[KnownFile]] = {}
+        for committed in batches.known_files(self.ledger.engine, (file.sha256 for file in inspected)):
+            known.setdefault(committed.sha256, []).append(committed)
+        found, seen = Sorted(), dict[str, Inspected]()
+        for one in inspected:
+            same = known.get(one.sha256, [])
+            if one.problem is not None:
+                found.broken.append(one)
+            elif any(k.name == one.file.name for k in same) and not (self.settings.archive / one.file.name).exists():
+                found.finished.append(one)
+            elif same:
+                found.again.append((one, same[0]))
+            elif one.sha256 in seen:
+                found.twins.append((one, seen[one.sha256]))
+            else:
+                seen[one.sha256] = one
+                found.fresh.append(one)
+        return found
+
+    def _archive(self, files: Sequence[Inspected]) -> None:
+        for move in to_archive(self.settings, [one.file for one in files]):
+            carry_out(self.settings, move)
+
+    @contextmanager
+    def _staged(self, found: Sorted, scratch: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[StagedFile]]]:
+        """The rows of the fresh files in a scratch database; a file that DuckDB cannot read is sorted as broken."""
+        with ExitStack() as stack:
+            connection = stack.enter_context(open_scratch(scratch / "spill"))
+            try:
+                staged = stage(connection, found.fresh, self.contract)
+            except duckdb.Error as error:
+                self._sort_out_unreadable(found, scratch, error)
+                connection = stack.enter_context(open_scratch(scratch / "spill"))
+                staged = stage(connection, found.fresh, self.contract)
+            yield connection, staged
+
+    def _sort_out_unreadable(self, found: Sorted, scratch: Path, error: duckdb.Error) -> None:
+        reasons = unreadable(found.fresh, self.contract, scratch / "spill")
+        if not reasons:
+            raise error
+        twins = [twin for twin, first in found.twins if first.file.name in reasons]
+        bad = [one for one in found.fresh if one.file.name in reasons]
+        for one in [*bad, *twins]:
+            said = next(r for name, r in reasons.items() if name == one.file.name or one in twins)
+            problem = Problem(one.file.name, f"the content cannot be read: {said}", "export the file again")
+            found.broken.append(replace(one, problem=problem))
+        found.fresh = [one for one in found.fresh if one not in bad]
+        found.twins = [(twin, first) for twin, first in found.twins if twin not in twins]
+
+    def _refuse(self, one: Inspected) -> BatchReport:
+        problem = one.problem or Problem(one.file.name, "cannot be read")
+        return self.ledger.refuse_file(one.file, one.sha256, problem, landed=max(one.lines - 1, 0))
+
+    def _take_batch(
+        self, connection: duckdb.DuckDBPyConnection, found: Sorted, staged: Sequence[StagedFile], scratch: Path
+    ) -> list[BatchReport]:
+        odd = any(one.odd_spaces for one in found.fresh)
+        checker = Checker(connection, self.source, self.contract, self.settings.company.zone, odd_spaces=odd)
+        checker.check({reference.entity: self._raw_paths(reference.entity) for reference in self.contract.references})
+        mark_duplicates(connection, checker.entity, self._raw_paths(self.contract.entity, source=self.ledger.source))
+        judged = self._judge(checker, found, staged)
+        if not self._unchanged([one.file for one in found.taken]):
+            return []
+        if judged.verdict.refused:
+            return [self._refuse_batch(checker, judged, found, scratch)]
+        return [self._commit(checker, judged, found, scratch)]
+
+    def _raw_paths(self, entity: EntityName, source: str | None = None) -> list[str]:
+        committed = batches.committed(self.ledger.engine, source=source, entity=entity)
+        return [str(self.settings.home / batch.raw_path) for batch in committed]
+
+    def _judge(self, checker: Checker, found: Sorted, staged: Sequence[StagedFile]) -> Judged:
+        landed = {one.file.file.name: one.landed for one in staged}
+        copies = {one.file.name: known.landed for one, known in found.again}
+        copies |= {twin.file.name: landed[first.file.name] for twin, first in found.twins}
+        counts, copied = checker.counts(), sum(copies.values())
+        self._assert_nothing_is_lost(counts, sum(landed.values()))
+        landed |= copies
+        batch_id = self._batch_id(found.taken)
+        as_of = _as_of(found, counts)
+        name = f"{self.ledger.source}.{self.ledger.source_entity}"
+        verdict = Verdict(refused=False)
+        if staged:
+            verdict = self.gate.judge(checker, counts, name=name, batch_id=batch_id, as_of=as_of)
+        reasons: list[str] = []
+        if counts.quarantined:
+            make_quarantined(checker)
+            reasons = first_reasons(checker)
+        return Judged(
+            batch_id=batch_id,
+            as_of=as_of,
+            files=tuple(BatchFile(o.file.name, o.sha256, o.file.size, landed[o.file.name]) for o in found.taken),
+            counts=counts,
+            copied=copied,
+            verdict=verdict,
+            warnings=(*verdict.warnings, *warnings_of(self.contract, staged, counts, self._copies(found))),
+            reasons=tuple(reasons),
+        )
+
+    def _assert_nothing_is_lost(self, counts: Counts, landed: int) -> None:
+        accounted = counts.good + counts.quarantined + counts.duplicate
+        if accounted != landed:
+            where = f"{self.ledger.source}.{self.ledger.source_entity}"
+            raise ContractViolation(Problem(where, f"{landed} rows landed, {accounted} are accounted for (L1)"))
+
+    def _copies(self, found: Sorted) -> list[tuple[str, str]]:
+        again = [(one.file.name, known.name) for one, known in found.again]
+        return [*again, *((twin.file.name, first.file.name) for twin, first in found.twins)]
+
+    def _batch_id(self, files: Sequence[Inspected]) -> str:
+        """A digest of the files; the same files once more, behind their own batch, make a batch of their own."""
+        parts = [self.ledger.source, self.ledger.source_entity]
+        for one in sorted(files, key=lambda one: (one.file.name, one.sha256)):
+            parts += [one.file.name, one.sha256]
+        batch_id, times = digest_of(parts), 1
+        while batches.state_of(self.ledger.engine, batch_id) == "committed":
+            times += 1
+            batch_id = digest_of([*parts, f"delivered {times} times"])
+        return batch_id
+
+    def _report(self, judged: Judged, state: BatchState, batch_id: str) -> BatchReport:
+        counts, refused = judged.counts, state == "refused"
+        loaded, duplicate = counts.good, counts.duplicate + judged.copied
+        return BatchReport(
+            batch_id=batch_id,
+            source=self.ledger.source,
+            entity=self.ledger.source_entity,
+            as_of=judged.as_of,
+            state=state,
+            files=tuple(file.name for file in judged.files),
+            landed=loaded + counts.quarantined + duplicate,
+            loaded=0 if refused else loaded,
+            quarantined=counts.quarantined,
+            duplicate=duplicate,
+            guests=0 if refused else counts.guests,
+            warnings=(*judged.warnings, *(() if refused else judged.reasons)),
+            reasons=(*judged.verdict.reasons, *judged.reasons) if refused else (),
+            quarantined_by_rule={c.rule: c.bad for c in counts.profile if c.bad and not c.only_warns},
+        )
+
+    def _commit(self, checker: Checker, judged: Judged, found: Sorted, scratch: Path) -> BatchReport:
+        counts, source = judged.counts, self.ledger.source
+        raw = self.settings.raw / self.contract.entity / f"{judged.batch_id}.parquet"
+
+        def write(batch_seq: int) -> Places:
+            part = scratch / "out" / "raw.parquet"
+            rows = write_raw(checker, part, source=source, batch_id=judged.batch_id, batch_seq=batch_seq)
+            if rows != counts.good:
+                where = f"{source}.{self.ledger.source_entity}"
+                raise ContractViolation(Problem(where, f"{counts.good} rows are good, {rows} were written (L1)"))
+            _place(part, raw)
+            dates = (counts.first_business_date, counts.last_business_date)
+            return Places(self._relative(raw), self._write_quarantine(checker, counts, judged.batch_id, scratch), dates)
+
+        def append(connection: sa.Connection) -> None:
+            if self.contract.entity == "consents":
+                consents.append_events(connection, consent_events(checker.connection), source=source)
+
+        moves = to_archive(self.settings, [one.file for one in found.taken])
+        report = self._report(judged, "committed", judged.batch_id)
+        return self.ledger.record(report, judged.files, moves, write=write, also=append)
+
+    def _refuse_batch(self, checker: Checker, judged: Judged, found: Sorted, scratch: Path) -> BatchReport:
+        """The whole batch is set aside; its bad rows are kept in quarantine, so that one sees what was wrong."""
+        batch_id = digest_of(["refused", judged.batch_id])
+        report = self._report(judged, "refused", batch_id)
+        name = f"{self.ledger.source}.{self.ledger.source_entity}"
+        problem = Problem(name, "\n".join(report.reasons), "correct the rows at the source and land all files again")
+        moves = to_refused(self.settings, [(one.file, problem) for one in found.taken])
+
+        def write(_batch_seq: int) -> Places:
+            return Places(None, self._write_quarantine(checker, judged.counts, batch_id, scratch))
+
+        return self.ledger.record(report, judged.files, moves, write=write)
+
+    def _write_quarantine(self, checker: Checker, counts: Counts, batch_id: str, scratch: Path) -> str | None:
+        if not counts.quarantined:
+            return None
+        part = scratch / "out" / "quarantine.parquet"
+        target = self.settings.quarantine / self.contract.entity / f"{batch_id}.parquet"
+        rows = write_quarantine(checker, part)
+        if rows != counts.quarantined:
+            where = f"{self.ledger.source}.{self.ledger.source_entity}"
+            raise ContractViolation(Problem(where, f"{counts.quarantined} rows are bad, {rows} were written (L1)"))
+        _place(part, target)
+        return self._relative(target)
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.settings.home).as_posix()
+
+
+def _as_of(found: Sorted, counts: Counts) -> date | None:
+    """The latest date in the files' names; without any, the latest business date of the rows, new or known."""
+    named = [one.file.file_date for one in found.taken if one.file.file_date]
+    of_rows = [counts.last_business_date, *(known.as_of for _one, known in found.again)]
+    return max(named or [day for day in of_rows if day], default=None)
+
+
+def _place(part: Path, target: Path) -> None:
+    """Put a file in its place, whole or not at all, even when the power fails right after."""
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part.chmod(0o600)
+    _sync(part)
+    part.replace(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)

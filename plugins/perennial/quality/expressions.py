@@ -1,0 +1,110 @@
+"""SQL for a canonical column's value: from the text in the file to the type of the raw table."""
+
+from __future__ import annotations
+
+from perennial.contracts.entities import ENTITIES, SQL_TYPES, ColumnType
+from perennial.contracts.sources import FileFormat, LineKindRule, SourceColumn, SourceEntity
+from perennial.core.sqltext import literal, literals
+
+_SPACES = "' \t\r\n\u00a0'"  # the characters themselves: DuckDB knows no escape for the last
+_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
+_ISO_TIME = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?" + _OFFSET + "?)?"
+_HAS_OFFSET = ":.*" + _OFFSET + "$"
+_UTC = "timezone('UTC', {})"
+
+
+def text_of(name: str, column: SourceColumn, *, odd_spaces: bool) -> str:
+    """The value as text: transformed, and null when nothing is left of it.
+
+    Without tabs and hard spaces in the files the plain trim gives the same, at a tenth of the time.
+    """
+    stripped = f"trim({name}, {_SPACES})" if odd_spaces else f"trim({name})"
+    done = {"none": name, "strip": stripped, "upper": f"upper({stripped})", "lower": f"lower({stripped})"}
+    return f"nullif({done[column.transform]}, '')"
+
+
+def typed(text: str, kind: ColumnType, form: FileFormat) -> str:
+    """The text as the column's type, null where it is not one. Timestamps are UTC without a zone."""
+    if kind == "decimal":
+        return _decimal(text, form)
+    if kind == "integer":
+        return f"case when regexp_full_match({text}, '[+-]?[0-9]+') then try_cast({text} as bigint) end"
+    if kind == "date":
+        return _date(text, form)
+    if kind == "timestamp":
+        return _timestamp(text, form)
+    if kind == "boolean":
+        return f"try_cast({text} as boolean)"
+    return text
+
+
+def _decimal(text: str, form: FileFormat) -> str:
+    wanted = SQL_TYPES["decimal"]
+    if form.decimal == ".":
+        return f"try_cast({text} as {wanted})"
+    return f"case when not contains({text}, '.') then try_cast(replace({text}, ',', '.') as {wanted}) end"
+
+
+def _date(text: str, form: FileFormat) -> str:
+    if form.date_format:
+        return f"cast(try_strptime({text}, {literal(form.date_format)}) as date)"
+    return f"case when length({text}) = 10 and {text}[5] = '-' and {text}[8] = '-' then try_cast({text} as date) end"
+
+
+def _timestamp(text: str, form: FileFormat) -> str:
+    zone = literal(form.timestamps_in)
+    if form.timestamp_format:
+        parsed = f"try_strptime({text}, {literal(form.timestamp_format)})"
+        zoned = "%z" in form.timestamp_format or "%Z" in form.timestamp_format
+        return _UTC.format(parsed if zoned else f"timezone({zone}, {parsed})")
+    with_offset = _UTC.format(f"try_cast({text} as timestamptz)")  # the session's zone is UTC
+    local = _UTC.format(f"timezone({zone}, try_cast({text} as timestamp))")
+    if form.timestamps_in != "UTC":
+        with_offset = f"case when regexp_matches({text}, {literal(_HAS_OFFSET)}) then {with_offset} else {local} end"
+    return f"case when regexp_full_match({text}, {literal(_ISO_TIME)}) then {with_offset} end"
+
+
+def business_date(contract: SourceEntity, zone: str) -> str:
+    """The business date of a row: the file name's, or its column's date in the company's zone."""
+    if contract.business_date == "{date}":
+        return "file_date"
+    return date_of(contract, contract.business_date, zone)
+
+
+def date_of(contract: SourceEntity, name: str, zone: str) -> str:
+    """The date of a date column, or of a timestamp column in the company's zone."""
+    if ENTITIES[contract.entity].columns[name].type == "timestamp":
+        return f"cast(timezone({literal(zone)}, timezone('UTC', {name})) as date)"
+    return name
+
+
+def line_kind(contract: SourceEntity) -> str:
+    """The kind of an order line: that of the first rule that matches, else the contract's default."""
+    tests = "".join(
+        f" when coalesce({_matches(rule)}, false) then {literal(rule.kind)}" for rule in contract.line_kinds
+    )
+    default = literal(contract.default_line_kind)
+    return f"case{tests} else {default} end" if tests else default
+
+
+def _matches(rule: LineKindRule) -> str:
+    if rule.starts_with is not None:
+        return f"starts_with({rule.column}, {literal(rule.starts_with)})"
+    if rule.one_of is not None:
+        return f"{rule.column} in ({literals(rule.one_of)})"
+    return f"{rule.column} < {rule.below!r}"
+
+
+def amount(contract: SourceEntity) -> str:
+    """The amount of an order line: as delivered, else quantity x unit price, exactly."""
+    if "unit_price" not in contract.columns:
+        return "given_amount"
+    product = "cast(quantity as decimal(19,4)) * cast(unit_price as decimal(19,4))"
+    computed = f"try_cast({product} as {SQL_TYPES['decimal']})"
+    return f"coalesce(given_amount, {computed})" if "amount" in contract.columns else computed
+
+
+def row_hash(contract: SourceEntity) -> str:
+    """The md5 of the canonical columns in their order; null and the empty text differ."""
+    names = ENTITIES[contract.entity].columns
+    return f"md5(concat_ws(chr(31), {', '.join(f'coalesce({name}::varchar, chr(30))' for name in names)}))"

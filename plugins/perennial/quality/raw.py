@@ -1,0 +1,37 @@
+"""Writing what passed the gate: the raw Parquet file of one batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from perennial.core.sqltext import literal
+from perennial.quality.checking import Checker
+
+_GOOD = "broken = 0 and not duplicate"
+_CONSENT_ROWS = 50_000
+
+
+def write_raw(checker: Checker, path: Path, *, source: str, batch_id: str, batch_seq: int) -> int:
+    """Write the good rows by file and line, with the columns of contracts/entities.py. Returns the rows written."""
+    names = ", ".join(checker.entity.columns)
+    row = checker.connection.execute(f"""
+        copy (
+            select
+                {names}, client_ref, {literal(source)} as _source, {literal(batch_id)} as _batch_id,
+                {batch_seq}::bigint as _batch_seq, file as _file, line as _line, business_date as _business_date,
+                row_hash as _row_hash
+            from checked where {_GOOD}
+        ) to {literal(str(path))} (format parquet, compression zstd)
+    """).fetchone()
+    return int(row[0]) if row else 0
+
+
+def consent_events(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
+    """The good rows of a consents batch: client_ref, channel, purpose, status, changed_at, known_on."""
+    return connection.execute(f"""
+        select client_ref, channel, purpose, status, changed_at, business_date as known_on
+        from checked where {_GOOD} and client_ref is not null
+    """).to_arrow_reader(_CONSENT_ROWS)

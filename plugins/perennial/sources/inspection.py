@@ -1,0 +1,307 @@
+"""One file, read once from end to end without keeping it: is it whole, in its encoding, and does its header fit?
+
+What is told about a file that is not: the line and byte where that is so, what was found, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import difflib
+import hashlib
+import os
+import shutil
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from perennial.contracts.sources import FileFormat, SourceEntity
+from perennial.core.errors import Problem
+from perennial.sources import encodings
+from perennial.sources.landing import LandedFile
+from perennial.sources.text import open_text
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_CHUNK = 1 << 20
+_INFLATED_AT_ONCE = 1 << 24  # bounds what a gzip bomb may unfold into memory
+_GZIP_MAGIC = b"\x1f\x8b"
+_HEADER_LIMIT = 1 << 16
+_DELIMITERS = ",;\t|"
+_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A file as it was found. `problem` is None when it can be read; `readable` is what DuckDB then reads."""
+
+    file: LandedFile
+    sha256: str
+    lines: int  # physical lines, the header among them; rows plus one for Parquet
+    header: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()  # of a Parquet file's columns
+    readable: Path | None = None
+    is_gzip: bool = False
+    odd_spaces: bool = True  # whether there may be white space other than blanks in it
+    problem: Problem | None = None
+
+
+@dataclass
+class _Text:
+    """What passing over a text collects."""
+
+    decoder: codecs.IncrementalDecoder
+    head: bytes = b""
+    size: int = 0
+    line_feeds: int = 0
+    returns: int = 0
+    pairs: int = 0
+    last: bytes = b""
+    odd_spaces: bool = False
+    mistake: tuple[int, int, str] | None = None  # line, byte offset in the text, the likeliest encoding
+
+    @property
+    def lines(self) -> int:
+        ends = self.line_feeds + self.returns - self.pairs
+        return ends + (self.size > 0 and self.last not in {b"\n", b"\r"})
+
+    @property
+    def has_mixed_line_ends(self) -> bool:
+        return 0 < self.pairs < self.line_feeds or (self.returns > self.pairs)
+
+
+def inspect(path: Path, file: LandedFile, contract: SourceEntity, scratch: Path) -> Inspected:
+    """Read the file once: checksum, gzip, encoding, header. A readable link or copy of it is put into `scratch`.
+
+    Raises FileNotFoundError if the file has gone.
+    """
+    read = _inspect_parquet if contract.format.type == "parquet" else _inspect_csv
+    try:
+        return read(path, file, contract, scratch)
+    except PermissionError as error:
+        problem = Problem(file.name, f"cannot be opened: {error.strerror}", "let the service's user read it")
+        return Inspected(file, hashlib.sha256(file.name.encode()).hexdigest(), 0, problem=problem)
+
+
+def checksum_of(path: Path) -> str:
+    """sha256 of the file's bytes; of a symbolic link the place that it names is summed, not what lies there."""
+    hasher = hashlib.sha256()
+    if path.is_symlink():
+        hasher.update(os.fsencode(path.readlink()))
+        return hasher.hexdigest()
+    with path.open("rb") as stream:
+        for _chunk in _hashed(stream, hasher):
+            pass
+    return hasher.hexdigest()
+
+
+def _inspect_csv(path: Path, file: LandedFile, contract: SourceEntity, scratch: Path) -> Inspected:
+    form = contract.format
+    hasher = hashlib.sha256()
+    text = _Text(codecs.getincrementaldecoder("utf-8-sig" if _is_utf8(form) else form.encoding)())
+    is_gzip, gzip_problem = file.name.endswith(".gz"), None
+    try:
+        for chunk in _content(path, hasher, is_gzip=is_gzip):
+            _pass_over(text, chunk, form)
+        _pass_over(text, b"", form, final=True)
+    except _GzipError as error:
+        gzip_problem = Problem(file.name, str(error), "send the file again, whole, and under another name until it is")
+    header: tuple[str, ...] = ()
+    problem = gzip_problem or _text_problem(file.name, text, form)
+    if problem is None:
+        header = tuple(_header(text.head, form))
+        problem = _header_problem(file.name, header, contract, text.head)
+    if problem is not None:
+        lines = 0 if gzip_problem else text.lines  # of a file that is cut off nobody can count them
+        return Inspected(file, hasher.hexdigest(), lines, problem=problem)
+    readable = _link(path, scratch)
+    if not _is_utf8(form) or text.has_mixed_line_ends:
+        _rewrite(path, readable, form, is_gzip=is_gzip)
+        is_gzip = False
+    return Inspected(file, hasher.hexdigest(), text.lines, header, (), readable, is_gzip, text.odd_spaces)
+
+
+class _GzipError(Exception):
+    """The gzip file is not whole; the text says what was found."""
+
+
+def _content(path: Path, hasher: _Hash, *, is_gzip: bool) -> Iterator[bytes]:
+    """The file's content in chunks, unpacked; the checksum is over the bytes as they lie on disk, all of them."""
+    with path.open("rb") as stream:
+        chunks = _hashed(stream, hasher)
+        try:
+            yield from _inflated(chunks) if is_gzip else chunks
+        finally:
+            for _rest in chunks:  # a file that is cut off still has a checksum
+                pass
+
+
+def _hashed(stream: BinaryIO, hasher: _Hash) -> Iterator[bytes]:
+    while chunk := stream.read(_CHUNK):
+        hasher.update(chunk)
+        yield chunk
+
+
+def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    unpacker, seen = zlib.decompressobj(wbits=31), 0
+    for chunk in chunks:
+        if seen == 0 and not chunk.startswith(_GZIP_MAGIC):
+            raise _GzipError("the name ends in .gz, the content is not gzip")
+        seen += len(chunk)
+        data = chunk
+        while data:
+            if unpacker.eof:  # gzip files may be strung together
+                unpacker = zlib.decompressobj(wbits=31)
+            try:
+                yield unpacker.decompress(data, _INFLATED_AT_ONCE)
+            except zlib.error as error:
+                raise _GzipError(f"damaged gzip near byte {seen}: {error}") from None
+            data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+            data = data.lstrip(b"\x00") if unpacker.eof else data  # padding
+    yield unpacker.flush()
+    if seen and not unpacker.eof:
+        raise _GzipError(f"the gzip file is cut off after {seen} bytes")
+
+
+def _pass_over(text: _Text, chunk: bytes, form: FileFormat, *, final: bool = False) -> None:
+    if len(text.head) < _HEADER_LIMIT:
+        text.head += chunk[: _HEADER_LIMIT - len(text.head)]
+    plain = _is_utf8(form) and chunk.isascii() and b"\x00" not in chunk and not text.decoder.getstate()[0]
+    if text.mistake is None and (final or not plain):
+        _decode(text, chunk, final=final)
+    if chunk:
+        text.line_feeds += chunk.count(b"\n")
+        text.returns += chunk.count(b"\r")
+        text.pairs += chunk.count(b"\r\n") + (text.last == b"\r" and chunk.startswith(b"\n"))
+        text.odd_spaces = text.odd_spaces or b"\t" in chunk or not chunk.isascii()
+        text.last = chunk[-1:]
+        text.size += len(chunk)
+
+
+def _decode(text: _Text, chunk: bytes, *, final: bool) -> None:
+    pending = text.decoder.getstate()[0]
+    try:
+        decoded = text.decoder.decode(chunk, final)
+    except UnicodeDecodeError as error:
+        at = error.start - len(pending)
+        looks = encodings.by_mark(text.head[:4096]) or encodings.by_sample(
+            encodings.around(pending + chunk, error.start)
+        )
+        text.mistake = (text.line_feeds + chunk.count(b"\n", 0, max(at, 0)) + 1, text.size + at, looks)
+        return
+    if "\x00" in decoded:
+        at = chunk.find(b"\x00")
+        looks = encodings.by_mark(text.head[:4096]) or "binary"
+        text.mistake = (text.line_feeds + chunk.count(b"\n", 0, at) + 1, text.size + at, looks)
+
+
+def _is_utf8(form: FileFormat) -> bool:
+    return codecs.lookup(form.encoding).name in {"utf-8", "utf-8-sig", "ascii"}
+
+
+def _text_problem(name: str, text: _Text, form: FileFormat) -> Problem | None:
+    if text.size == 0:
+        return Problem(
+            name, "the file is empty, without even a header", "send it again; a day without rows has a header"
+        )
+    if text.mistake is None:
+        return None
+    line, offset, looks = text.mistake
+    return Problem(
+        f"{name}:{line}",
+        f"byte {offset} is not {form.encoding}; the file looks like {looks}",
+        f"save it as {form.encoding}, or set `encoding:` in sources.yml",
+    )
+
+
+def _header(head: bytes, form: FileFormat, delimiter: str | None = None) -> list[str]:
+    """The fields of the first line, stripped."""
+    codec = "utf-8-sig" if _is_utf8(form) else form.encoding
+    text = codecs.getincrementaldecoder(codec)().decode(head).replace("\r\n", "\n").replace("\r", "\n")
+    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter or form.delimiter, quotechar=form.quote)
+    return [field.strip() for field in next(rows, [])]
+
+
+def _header_problem(name: str, header: tuple[str, ...], contract: SourceEntity, head: bytes = b"") -> Problem | None:
+    where = f"{name}:1" if contract.format.type == "csv" else name
+    wanted = list(dict.fromkeys(column.source for column in contract.columns.values()))
+    missing = [column for column in wanted if column not in header]
+    if missing and contract.format.type == "csv":
+        other = _other_delimiter(head, contract.format, wanted, found=len(wanted) - len(missing))
+        if other:
+            said = _NAMES.get(contract.format.delimiter, repr(contract.format.delimiter))
+            return Problem(
+                where,
+                f"the columns are separated by {_NAMES[other]}, the contract says {said}",
+                f"export with {said}, or set `delimiter:` in sources.yml",
+            )
+    if missing:
+        return _missing_problem(where, header, wanted, missing)
+    twice = [column for column, count in Counter(header).items() if count > 1 and column]
+    if twice:
+        return Problem(where, f"the header has {', '.join(twice)} twice", "export each column once")
+    return None
+
+
+def _other_delimiter(head: bytes, form: FileFormat, wanted: list[str], *, found: int) -> str:
+    """The delimiter under which more of the wanted columns are found than under the contract's."""
+    counts = {
+        other: len(set(_header(head, form, other)) & set(wanted)) for other in _DELIMITERS if other != form.delimiter
+    }
+    best = max(counts, key=lambda other: counts[other])
+    return best if counts[best] > max(found, 1) or (counts[best] == len(wanted)) else ""
+
+
+def _missing_problem(where: str, header: tuple[str, ...], wanted: list[str], missing: list[str]) -> Problem:
+    free = [column for column in header if column not in wanted]
+    lower = {column.lower(): column for column in free}
+    hints = []
+    for column in missing:
+        near = difflib.get_close_matches(column.lower(), lower, n=1, cutoff=0.5)
+        if near:
+            hints.append(f"{column} may be called {lower[near[0]]} now")
+    found = ", ".join(header[:30]) or "nothing"
+    fix = "; ".join(hints) + ": rename it, or set its `source:` in sources.yml" if hints else "export it again with it"
+    return Problem(where, f"column {', '.join(missing)} is missing; the header has {found}", fix)
+
+
+def _link(path: Path, scratch: Path) -> Path:
+    """A name for the file that nobody outside chose: neither a glob nor a quotation mark reaches DuckDB (L23)."""
+    number = sum(1 for _entry in scratch.iterdir()) + 1
+    link = scratch / f"f{number:06d}"
+    link.symlink_to(path)
+    return link
+
+
+def _rewrite(path: Path, readable: Path, form: FileFormat, *, is_gzip: bool) -> None:
+    """A copy in UTF-8 with line feeds at the ends of lines, in place of the link."""
+    readable.unlink()
+    with open_text(path, form, is_gzip=is_gzip) as source, readable.open("w", encoding="utf-8", newline="\n") as target:
+        shutil.copyfileobj(source, target, _CHUNK)
+
+
+def _inspect_parquet(path: Path, file: LandedFile, contract: SourceEntity, scratch: Path) -> Inspected:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    checksum = checksum_of(path)
+    if file.size == 0:
+        empty = Problem(file.name, "the file is empty", "send it again; a day without rows has a schema")
+        return Inspected(file, checksum, 0, problem=empty)
+    try:
+        metadata = pq.ParquetFile(path)
+        schema, rows = metadata.schema_arrow, metadata.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        broken = Problem(file.name, f"not a whole Parquet file: {reason}", "send the file again, whole")
+        return Inspected(file, checksum, 0, problem=broken)
+    header = tuple(schema.names)
+    problem = _header_problem(file.name, header, contract)
+    if problem is not None:
+        return Inspected(file, checksum, rows + 1, problem=problem)
+    types = tuple(str(kind) for kind in schema.types)
+    return Inspected(file, checksum, rows + 1, header, types, _link(path, scratch))
