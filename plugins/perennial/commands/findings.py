@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,7 +95,7 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_warehouse(settings: Settings) -> Iterator[Finding]:
-    from perennial.warehouse.reader import open_published, run_sql
+    from perennial.warehouse.reader import open_published
     from perennial.warehouse.versions import current_id
 
     version_id = current_id(settings)
@@ -106,7 +107,7 @@ def _check_warehouse(settings: Settings) -> Iterator[Finding]:
         with open_published(settings, version_id) as published:
             tables = list(published.tables())
         for table in tables:
-            problems = problems_of(lambda table=table: run_sql(settings, f'select 1 from "{table}" limit 1').read_all())
+            problems = problems_of(partial(_read_one, settings, table))
             wrong += len(problems)
             for problem in problems:
                 fix = "publish the day again: perennial run"
@@ -116,6 +117,12 @@ def _check_warehouse(settings: Settings) -> Iterator[Finding]:
         yield Finding("error", "connections", f"warehouse/{version_id}", str(error), "publish the day again")
     if not wrong:
         yield Finding("ok", "connections", "warehouse", f"version {version_id} with {len(tables)} tables")
+
+
+def _read_one(settings: Settings, table: str) -> None:
+    from perennial.warehouse.reader import run_sql
+
+    run_sql(settings, f'select 1 from "{table}" limit 1').read_all()
 
 
 def _check_destinations(settings: Settings) -> Iterator[Finding]:

@@ -17,7 +17,9 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY / "plugins")}
 
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_help_names_every_command_and_every_command_has_a_module_with_help():
@@ -111,6 +113,7 @@ def test_the_module_is_started_as_a_program(tmp_path):
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     assert shown.returncode == 0
     assert json.loads(shown.stdout)["home"] == str(Path(tmp_path).resolve())

@@ -48,8 +48,14 @@ def planned(settings):
     rules = ["allocated", "allocated", "allocated", "no_consent", "no_consent", "cap"]
     rows = [
         {
-            **{"as_of_date": DAY, "campaign_id": "win_back", "client_id": f"c{n}", "channel": "email"},
-            **{"outcome": outcome, "rule": rule, "value": 2.5, "cost": 0.01},
+            "as_of_date": DAY,
+            "campaign_id": "win_back",
+            "client_id": f"c{n}",
+            "channel": "email",
+            "outcome": outcome,
+            "rule": rule,
+            "value": 2.5,
+            "cost": 0.01,
         }
         for n, (outcome, rule) in enumerate(zip(outcomes, rules, strict=True))
     ]

@@ -15,7 +15,7 @@ def test_L1_each_batch_is_told_with_its_rows_and_each_day_with_its_state(perenni
     found = perennial("status", "--json").json
     for batch in found["batches"]:
         assert batch["landed"] == batch["loaded"] + batch["quarantined"] + batch["duplicate"]
-    assert [batch["batch_id"] for batch in found["batches"]][0] == "order_lines-2017-10-02"
+    assert found["batches"][0]["batch_id"] == "order_lines-2017-10-02"
     assert [(run["run_id"], run["state"], len(run["batch_ids"])) for run in found["runs"]] == [
         ("2017-10-02.r1", "open", 3),
         ("2017-10-01.r1", "open", 2),
