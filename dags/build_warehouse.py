@@ -46,19 +46,19 @@ def build_warehouse() -> None:
         return tasks.open_day(params or {})
 
     @task(pool=WAREHOUSE_POOL)
-    def build_models(run_id: str) -> dict[str, float]:
+    def build_models(day_run: str) -> dict[str, float]:
         from perennial.orchestration import tasks
 
-        return tasks.build_models(run_id)
+        return tasks.build_models(day_run)
 
     @task(pool=WAREHOUSE_POOL, outlets=list(assets.MARTS.values()))
-    def publish_marts(run_id: str, seconds: dict[str, float], *, outlet_events: Any = None) -> int:
+    def publish_marts(day_run: str, seconds: dict[str, float], *, outlet_events: Any = None) -> int:
         from perennial.orchestration import tasks
 
-        return tasks.publish_marts(run_id, seconds, assets.MARTS, outlet_events)
+        return tasks.publish_marts(day_run, seconds, assets.MARTS, outlet_events)
 
-    run_id = open_day()
-    publish_marts(run_id, build_models(run_id))
+    day_run = open_day()
+    publish_marts(day_run, build_models(day_run))
 
 
 build_warehouse()

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 _NAMES_IN_EVENT = 20
-_FIRST_REMINDER_SECONDS = 30.0
+_FIRST_REMINDER_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class LandingTrigger(BaseEventTrigger):
     """One event for each new set of settled files that the sources of `dag` are waiting for.
 
     It looks, it does not touch: the DAG finds the files anew and takes them, so an event that is lost or comes twice
-    does no harm. Files that nobody took are announced again after 30 s, then after twice as long each time.
+    does no harm. Files that nobody took are announced again after 5 minutes, then after twice as long each time.
     """
 
     def __init__(self, *, dag: str, poll_seconds: float = 1.0) -> None:

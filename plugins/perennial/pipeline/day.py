@@ -23,6 +23,10 @@ from perennial.ledger import runs as ledger_runs
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.tables import batches
 from perennial.sources.config import load_sources
+from perennial.sources.landing import look
+
+_SETTLE_MARGIN = 1.0
+_SETTLE_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ def run_day(settings: Settings, as_of: date | None = None) -> DayResult:
     landed: tuple[BatchReport, ...] = ()
     if as_of is None or newest is None or as_of >= newest.as_of:
         started = time.perf_counter()
+        _await_settled(settings)
         landed = tuple(ingest(settings, until=as_of))
         seconds["ingest"] = time.perf_counter() - started
     run = open_day(settings, as_of)
@@ -183,6 +188,17 @@ def run_day(settings: Settings, as_of: date | None = None) -> DayResult:
     lists = tuple(export(settings, run))
     seconds["export"] = time.perf_counter() - started
     return DayResult(ledger_runs.get_run(engine, run.run_id), landed, tuple(steps), lists, seconds=seconds)
+
+
+def _await_settled(settings: Settings) -> None:
+    """A person who runs the day just after dropping files means those files: wait until they have settled.
+
+    Files that go on changing for longer are left for the next run, as they are in the chain.
+    """
+    sources = load_sources(settings).sources
+    end = time.monotonic() + max((source.settle_seconds for source in sources.values()), default=0.0) + _SETTLE_MARGIN
+    while any(look(settings, name).waiting for name in sources) and time.monotonic() < end:
+        time.sleep(_SETTLE_POLL_SECONDS)
 
 
 def day_steps() -> list[tuple[str, Callable[[Settings, DayRun], StepReport]]]:
