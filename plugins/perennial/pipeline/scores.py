@@ -255,7 +255,7 @@ def _score_chunk(model: _Used, batch: pa.RecordBatch, history_start: date) -> pa
     from perennial.scoring.threads import one_thread
 
     matrix = to_matrix(batch, model.scorer.feature_names, history_start)
-    with one_thread("blas"):  # sums in one order, whatever the machine
+    with one_thread():  # the same sums on every machine; and waiting threads cost more than they help
         scored = model.scorer.score(matrix)
         reasons = model.explainer.explain(matrix, scored)
     digits = _DIGITS[model.stored.score]

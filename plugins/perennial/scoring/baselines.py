@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from perennial.scoring.features import Matrix, quarter_window, signed_log
 
@@ -26,18 +26,25 @@ def churn_baselines(names: Sequence[str], development: Matrix, lapsed: Matrix, t
     for name, places in groups.items():
         if not places or np.isnan(development[:, places]).all(axis=0).any():
             continue
-        logistic = LogisticRegression(max_iter=1000)
-        model = Pipeline([*_preparation(name), ("model", logistic)])
-        model.fit(np.nan_to_num(development[:, places]), lapsed.astype(np.int64))
-        found[name] = np.asarray(model.predict_proba(np.nan_to_num(test[:, places]))[:, 1], dtype=np.float64)
+        known, asked = np.nan_to_num(development[:, places]), np.nan_to_num(test[:, places])
+        prepare = _quintiles(known) if name == "rfm_quintiles" else signed_log
+        model = Pipeline([("scale", StandardScaler()), ("model", LogisticRegression(max_iter=1000))])
+        model.fit(prepare(known), lapsed.astype(np.int64))
+        found[name] = np.asarray(model.predict_proba(prepare(asked))[:, 1], dtype=np.float64)
     return found
 
 
-def _preparation(name: str) -> list[tuple[str, object]]:
-    if name == "rfm_quintiles":
-        quintiles = KBinsDiscretizer(_QUINTILES, encode="onehot-dense", quantile_method="averaged_inverted_cdf")
-        return [("quintiles", quintiles)]
-    return [("log", FunctionTransformer(signed_log)), ("scale", StandardScaler())]
+def _quintiles(development: Matrix) -> Callable[[Matrix], Matrix]:
+    """One column per fifth of each column's values in `development` (equal edges once)."""
+    steps = np.linspace(0, 1, _QUINTILES + 1)[1:-1]
+    edges = [np.unique(np.quantile(column, steps)) for column in development.T]
+
+    def place(X: Matrix) -> Matrix:
+        fifths = [np.searchsorted(inner, column, side="right") for inner, column in zip(edges, X.T, strict=True)]
+        parts = [np.eye(len(inner) + 1)[fifth] for inner, fifth in zip(edges, fifths, strict=True)]
+        return np.asarray(np.column_stack(parts), dtype=np.float64)
+
+    return place
 
 
 def _rfm(names: Sequence[str], orders: Sequence[str], revenue: Sequence[str]) -> list[int]:

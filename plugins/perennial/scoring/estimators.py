@@ -51,7 +51,7 @@ class ChurnModel(ClassifierMixin, BaseEstimator):
 
     `candidate`: `linear` is a logistic regression (L2) on logs of rates, `boosting` are gradient boosted trees, and
     `blend` is the mean of their log-odds. Calibration (Platt: slope and intercept on the log-odds) is learned apart
-    from `fit`, on rows later than those of `fit`, by `calibrate`. Attributes: `members_`, `classes_`, `slope_`, `intercept_`.
+    from `fit`, on later rows, by `calibrate`. Attributes: `members_`, `classes_`, `slope_`, `intercept_`.
     """
 
     def __init__(  # noqa: PLR0917 - scikit-learn clones by keyword

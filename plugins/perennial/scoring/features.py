@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from perennial.core.errors import Problem
+from perennial.core.errors import ContractViolation, Problem
 
 Matrix = npt.NDArray[np.float64]
 FeatureSchema = list[tuple[str, str]]  # (name, kind), in the table's order; kind: number | boolean | <Arrow type>
@@ -88,9 +88,19 @@ def dates(table: pa.Table | pa.RecordBatch) -> npt.NDArray[np.datetime64]:
 
 
 def to_matrix(table: pa.Table | pa.RecordBatch, names: Sequence[str], history_start: date) -> Matrix:
-    """Rows x (features in the order of `names`, then `history_days`), float64, NaN for unknown."""
+    """Rows x (features in the order of `names`, then `history_days`), float64, NaN for unknown.
+
+    Raises ContractViolation for an infinite number.
+    """
     history = (dates(table) - np.datetime64(history_start)).astype(np.float64) + 1.0
-    return np.column_stack([*(column(table, name) for name in names), history])
+    X = np.column_stack([*(column(table, name) for name in names), history])
+    endless = [name for name, wrong in zip(names, np.isinf(X).any(axis=0), strict=False) if wrong]
+    if endless:
+        fix = "mend the feature model: a division by zero is null"
+        raise ContractViolation(
+            [Problem(f"client_features:{name}", "holds an infinite number", fix) for name in endless]
+        )
+    return X
 
 
 class WindowRates(TransformerMixin, BaseEstimator):
