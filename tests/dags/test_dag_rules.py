@@ -163,3 +163,23 @@ def _environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": str(REPOSITORY / "plugins")}
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_no_task_takes_an_argument_by_a_name_that_airflow_keeps_for_itself(dagbag, dag_id):
+    import inspect
+
+    from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
+
+    for task in dagbag.dags[dag_id].tasks:
+        parameters = inspect.signature(task.python_callable).parameters.values()
+        handed = {p.name for p in parameters if p.default is inspect.Parameter.empty}
+        taken = handed & {*KNOWN_CONTEXT_KEYS, "run_id", "dag", "task", "ds", "ts"}
+        assert not taken, f"{dag_id}.{task.task_id}: rename the argument {taken}"
+
+
+def test_every_published_mart_is_an_asset():
+    from perennial.orchestration.assets import MART_NAMES
+
+    marts = {path.stem for path in (REPOSITORY / "dbt_project/models/marts").rglob("*.sql")}
+    assert set(MART_NAMES) == marts - {"client_labels"}, "declare the mart in orchestration/assets.py"
