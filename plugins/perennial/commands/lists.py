@@ -55,24 +55,27 @@ def read(settings: Settings, as_of: date | None = None) -> dict[str, Any]:
 def show(settings: Settings, as_of: date | None = None) -> None:
     """Print the day's campaigns as a table, and where their lists are."""
     found = read(settings, as_of)
-    columns = ("campaign", "candidates", "refused", "control", "target", "value", "cost", "refused by / note")
+    columns = ("campaign", "candidates", "refused", "control", "target", "value", "refused by, or note")
     rows = [
         (
             *(one.campaign_id, one.candidates, sum(one.refused.values()), one.control, one.target),
-            *(one.expected_value, one.cost, one.note or _rules(one.refused)),
+            *(one.expected_value, one.note or _rules(one.refused)),
         )
         for one in found["campaigns"]
     ]
-    title = f"Campaigns of {found['as_of']} (value expected and cost in {found['currency']})"
+    title = f"Campaigns of {found['as_of']} (expected value in {found['currency']})"
     output.print_table(columns, rows, title=title)
     if not found["lists"]:
         print("No list was handed over for this day.")
         return
     rows = [
-        (one["campaign_id"], one["channel"], one["state"], *(one[name] for name in _COUNTS), _place(one))
+        (one["campaign_id"], one["channel"], one["state"], *(one[name] for name in _COUNTS), _rules(one["reasons"]))
         for one in found["lists"]
     ]
-    output.print_table(("campaign", "channel", "state", *_COUNTS, "list"), rows, title="Lists")
+    output.print_table(("campaign", "channel", "state", *_COUNTS, "because"), rows, title="Lists")
+    for one in found["lists"]:
+        if one["path"]:
+            print(output.relative(Path(one["path"])))
 
 
 def _lists(settings: Settings, as_of: date) -> list[dict[str, Any]]:
@@ -91,7 +94,3 @@ def _lists(settings: Settings, as_of: date) -> list[dict[str, Any]]:
 def _rules(refused: dict[str, int]) -> str:
     first = [f"{rule} {clients:,}" for rule, clients in list(refused.items())[:_RULES_SHOWN]]
     return ", ".join(first) + (", ..." if len(refused) > _RULES_SHOWN else "")
-
-
-def _place(one: dict[str, Any]) -> str:
-    return output.relative(Path(one["path"])) if one["path"] else "; ".join(map(str, one["reasons"]))

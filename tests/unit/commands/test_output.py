@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -67,3 +69,35 @@ def test_a_path_is_shown_from_where_the_person_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert output.relative(tmp_path / "a" / "b") == "a/b"
     assert output.relative(Path("/elsewhere")) == "/elsewhere"
+
+
+@pytest.fixture
+def on_terminal(monkeypatch):
+    """Prints a table on a pseudo-terminal of a width; gives what appears on it."""
+
+    def show(width: int, columns, rows) -> str:
+        main, secondary = os.openpty()
+        with os.fdopen(secondary, "w") as terminal, os.fdopen(main, "rb") as screen:
+            monkeypatch.setattr(sys, "stdout", terminal)
+            monkeypatch.setenv("COLUMNS", str(width))
+            monkeypatch.setenv("TERM", "dumb")
+            output.print_table(columns, rows)
+            terminal.flush()
+            return os.read(screen.fileno(), 10_000).decode()
+
+    return show
+
+
+def test_on_a_terminal_only_the_last_column_is_wrapped_and_markup_is_text(on_terminal):
+    shown = on_terminal(50, ("campaign", "refused by"), [("[bold]newsletter", "no_consent 469, withdrawn 121, cap 3")])
+    assert "[bold]newsletter" in shown
+    assert len(shown.splitlines()) > 4
+    for word in ("no_consent", "469,", "withdrawn", "121,"):
+        assert word in shown
+
+
+def test_a_table_that_is_too_wide_for_the_terminal_is_printed_whole(on_terminal):
+    columns = [f"column_{number}" for number in range(20)]
+    shown = on_terminal(60, columns, [[f"value_{number}" for number in range(20)]])
+    assert all(column in shown for column in columns)
+    assert "…" not in shown

@@ -21,7 +21,9 @@ def test_addresses_are_unique_and_cannot_reach_anyone():
     emails = [person.email for person in PEOPLE if person.email]
     assert len(set(emails)) == len(emails)
     assert all(re.fullmatch(r"[a-z0-9.]+@example\.com", email) for email in emails)
-    assert all(re.fullmatch(r"\+120255501[0-9]{2}", person.phone) for person in PEOPLE if person.phone)
+    phones = [person.phone for person in PEOPLE if person.phone]
+    assert len(set(phones)) == len(phones)
+    assert all(re.fullmatch(r"\+1[2-9][0-9]{2}55501[0-9]{2}", phone) for phone in phones)
 
 
 def test_a_few_households_have_no_email_or_no_phone():
