@@ -17,6 +17,7 @@ from perennial.ledger.engine import open_ledger
 from perennial.ledger.export import ledger_tables, raw_files, unfinished_versions
 from perennial.ledger.runs import advance
 from perennial.pipeline.transform import dbt_variables, published_specs, run_dbt
+from perennial.pipeline.turns import turn
 from perennial.warehouse.build_db import (
     TableSpec,
     build_connection,
@@ -29,6 +30,7 @@ from perennial.warehouse.private import prune_contacts
 from perennial.warehouse.publish import publish_marts
 from perennial.warehouse.versions import all_versions, prune
 
+_TURN = "warehouse-build"  # the build database has one user at a time, from its opening to its reading
 # Published as they are, so that everyone can see that nothing is lost (L1).
 _LEDGER_TABLES = (
     TableSpec("ledger_batch_files", "raw", key=("batch_id", "name")),
@@ -45,19 +47,23 @@ def build(
     `select` builds a part (dbt's syntax) for people who work on models; only a whole build can be published. Raises
     ContractViolation when a model or a test fails: what was published before stays as it is.
     """
+    with turn(settings, _TURN):
+        return _build(settings, run, select, extra_vars or {})
+
+
+def _build(settings: Settings, run: DayRun, select: str | None, extra_vars: dict[str, Any]) -> StepReport:
     started = time.perf_counter()
     engine = open_ledger(settings)
     files = raw_files(engine, run, settings.home)
     prepare_build(settings, run, raw_files=files, ledger=ledger_tables(engine, run))
-    prepared = time.perf_counter()
-    variables = {**dbt_variables(settings, run.as_of, [run.as_of]), **(extra_vars or {})}
+    seconds = {"prepare": round(time.perf_counter() - started, 3)}
+    variables = {**dbt_variables(settings, run.as_of, [run.as_of]), **extra_vars}
     outcome = run_dbt(settings, run, "build", variables, select=select)
     rows: dict[str, int] = {}
     if select is None:
         rows = mark_built(settings, run, [*published_specs(outcome.manifest), *_LEDGER_TABLES])
         advance(engine, run.run_id, "built")
-    seconds = {"prepare": round(prepared - started, 3), **outcome.seconds}
-    return StepReport(run.run_id, run.as_of, "build", rows, seconds, outcome.warnings)
+    return StepReport(run.run_id, run.as_of, "build", rows, {**seconds, **outcome.seconds}, outcome.warnings)
 
 
 def publish(settings: Settings, run: DayRun) -> StepReport:
@@ -67,7 +73,8 @@ def publish(settings: Settings, run: DayRun) -> StepReport:
     """
     started = time.perf_counter()
     engine = open_ledger(settings)
-    version_id, rows = publish_marts(settings, run)
+    with turn(settings, _TURN):
+        version_id, rows = publish_marts(settings, run)
     advance(engine, run.run_id, "published", version_id=version_id)
     published = time.perf_counter()
     prune(settings, keep=unfinished_versions(engine, settings.file.keep_versions))
@@ -82,6 +89,12 @@ def build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> Pa
     They go to the schema `training`, from the same models and parents as the day's (L3); what the day publishes is not
     touched. Raises ContractViolation when the run is not built, or for a date after it.
     """
+    with turn(settings, _TURN):
+        _build_features(settings, run, dates)
+    return build_path(settings, run)
+
+
+def _build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> None:
     late = [day.isoformat() for day in dates if day > run.as_of]
     if late:
         problem = f"features of {', '.join(late)} would be made from days that run {run.run_id} does not know"
@@ -90,7 +103,6 @@ def build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> Pa
         built_tables(connection, run)
     variables = {**dbt_variables(settings, run.as_of, sorted(set(dates))), "training": True}
     run_dbt(settings, run, "run", variables, select="client_features client_labels")
-    return build_path(settings, run)
 
 
 def training_features(
@@ -101,7 +113,6 @@ def training_features(
     All columns of `client_features`, then those of `client_labels`. `max_clients` takes a sample of so many clients,
     the same whenever the clients are the same: it bounds the memory (L26).
     """
-    build_features(settings, run, dates)
     sample = _sample(max_clients) if max_clients is not None else ""
     query = f"""
         select * from training.client_features
@@ -109,9 +120,11 @@ def training_features(
         {sample}
         order by client_id, as_of_date
     """
-    with build_connection(settings, run, read_only=False) as connection:
-        table = connection.sql(query).to_arrow_table()
-        connection.execute("drop schema training cascade")
+    with turn(settings, _TURN):
+        _build_features(settings, run, dates)
+        with build_connection(settings, run, read_only=False) as connection:
+            table = connection.sql(query).to_arrow_table()
+            connection.execute("drop schema training cascade")
     return table
 
 
