@@ -122,6 +122,7 @@ class PolicyFile(Frozen):
     caps: tuple[Cap, ...]
     minimum_expected_value: float = 0.0
     max_list_growth: Annotated[float, Field(gt=0)] = 3.0  # L11: times the list of the campaign's last day
+    growth_counts_from: Annotated[int, Field(ge=0)] = 20  # a smaller last list counts as so many: 1, then 4 is chance
     max_list_shrink: Share = 0.7  # L11: share by which an audience may shrink in a day
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import duckdb
@@ -12,8 +13,8 @@ import pyarrow as pa
 
 from perennial.core.errors import ContractViolation, PermanentError, Problem
 from perennial.core.settings import Settings
-from perennial.core.sqltext import literal
-from perennial.warehouse.duck import Connection, connect
+from perennial.core.sqltext import identifier, literal
+from perennial.warehouse.duck import Connection, connect, parquet_list
 from perennial.warehouse.versions import Version, current_id, parse_manifest, parts_dir, versions_dir
 
 Params = Sequence[Any] | Mapping[str, Any]
@@ -50,6 +51,11 @@ class Published:
     def register(self, name: str, data: pa.Table) -> None:
         """Make an Arrow table a temporary relation to join with."""
         self._connection.register(name, data)
+
+    def register_parquet(self, name: str, path: Path) -> None:
+        """Make one Parquet file a temporary relation to join with: the private contacts, for delivery alone."""
+        view = f"create or replace temp view {identifier(name)} as select * from {parquet_list([path])}"
+        self._connection.execute(view).fetchall()
 
     def execute(self, sql: str, params: Params = ()) -> None:
         """Run a statement without a result: temporary tables (`create temp table ...`)."""

@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("campaign_id", sa.String(length=60), nullable=False),
         sa.Column("channel", sa.String(length=20), nullable=False),
         sa.Column("as_of", sa.Date(), nullable=False),
+        sa.Column("list_type", sa.String(length=10), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("sent", sa.BigInteger(), nullable=False),

@@ -1,0 +1,172 @@
+"""The delta of one list: what is wanted against what was accepted, within the size limits of the policy (L11, L13)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from perennial.contracts.targeting import PolicyFile
+from perennial.core.errors import ContractViolation, Problem
+from perennial.delivery.reasons import REASONS
+from perennial.delivery.records import ACTIONS, OUTCOMES, Batches, ChangeSet, Counts
+from perennial.delivery.rows import CURRENT, DESIRED, ROWS, ListSpec, changes_sql, desired_sql, rows_sql
+from perennial.warehouse.reader import Published
+
+_HISTORY = "d_history"
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What is to be done with a list. The rows lie in temporary tables of the version that it was computed in."""
+
+    spec: ListSpec
+    counts: Counts
+    actions: dict[str, int]
+    schema: pa.Schema = field(repr=False)
+    batches: Batches = field(repr=False)
+    rejects: Batches = field(repr=False)
+
+    def change_set(self, part: int) -> ChangeSet:
+        """What a destination is asked to do."""
+        spec = self.spec
+        return ChangeSet(
+            spec.key, part, spec.list_type, spec.destination, self.counts, self.actions, self.schema, self.batches
+        )
+
+
+def compute(
+    published: Published,
+    spec: ListSpec,
+    history: Callable[[], Iterable[pa.RecordBatch]],
+    policy: PolicyFile,
+    last_size: int | None,
+) -> Delta:
+    """Compare the desired state with what was accepted.
+
+    `history()` gives what was accepted of this list: client_id, action, row_hash, as_of, nth (the order); of a send
+    list only that of its own date. `last_size` is the size of the send list of the last date before, None if there
+    is none. Raises ContractViolation when the sum of the list would not be right (L15).
+    """
+    _load_current(published, history())
+    published.execute(f"create or replace temp table {DESIRED} as {desired_sql(spec)}")
+    published.execute(f"create or replace temp table {ROWS} as {rows_sql(spec)}")
+    _hold_back(published, spec, policy, last_size)
+    counts, actions = _count(published, spec)
+    changes = changes_sql(spec)
+    return Delta(
+        spec,
+        counts,
+        actions,
+        published.query(f"select * from ({changes}) limit 0").schema,
+        lambda: published.batches(changes),
+        lambda: _rejects(published),
+    )
+
+
+def _load_current(published: Published, history: Iterable[pa.RecordBatch]) -> None:
+    """Who is on the list: the last accepted action of each client decides. Read in chunks (L26)."""
+    published.execute(
+        f"create or replace temp table {_HISTORY} "
+        "(client_id varchar, action varchar, row_hash varchar, as_of date, nth bigint)"
+    )
+    for batch in history:
+        published.register("d_chunk", pa.Table.from_batches([batch]))
+        published.execute(f"insert into {_HISTORY} select client_id, action, row_hash, as_of, nth from d_chunk")
+    published.execute(f"""
+create or replace temp table {CURRENT} as
+select client_id, arg_max(row_hash, nth) as row_hash, max(as_of) filter (where action = 'add') as added_on
+from {_HISTORY}
+group by client_id
+having arg_max(action, nth) <> 'remove'
+""")
+
+
+def _hold_back(published: Published, spec: ListSpec, policy: PolicyFile, last_size: int | None) -> None:
+    """L11: removals wait when too many would go, additions beyond the limit wait; the best ones inside it go."""
+    sizes = published.query(f"""
+select
+    count(*) filter (where is_from_before) as before,
+    count(*) filter (where outcome = 'remove' and is_from_before and not is_urgent) as leaving,
+    count(*) filter (where is_on_list and not is_from_before) as added_today
+from {ROWS}
+""").to_pylist()[0]
+    # A withdrawal is each client's own word and never waits (L9).
+    if sizes["leaving"] > policy.max_list_shrink * sizes["before"]:
+        published.execute(
+            f"update {ROWS} set outcome = 'pending', reason = 'held_shrink' where outcome = 'remove' and not is_urgent"
+        )
+    last = last_size if spec.list_type == "send" else (sizes["before"] or None)
+    if last is not None:
+        added = sizes["added_today"]
+        limit = math.floor(policy.max_list_growth * max(last, policy.growth_counts_from))
+        published.execute(f"""
+update {ROWS} set outcome = 'pending', reason = 'held_growth'
+where client_id in (
+    select client_id from {ROWS} where outcome = 'add'
+    order by value desc nulls last, client_id
+    offset {max(0, limit - added)}
+)
+""")
+
+
+def _count(published: Published, spec: ListSpec) -> tuple[Counts, dict[str, int]]:
+    counted = published.query(
+        f"select outcome, reason, count(*) as n from {ROWS} group by outcome, reason order by outcome, reason"
+    ).to_pylist()
+    by_outcome: dict[str, int] = {}
+    for row in counted:
+        by_outcome[row["outcome"]] = by_outcome.get(row["outcome"], 0) + row["n"]
+    actions: dict[str, int] = {action: by_outcome.get(action, 0) for action in ACTIONS}
+    counts = Counts(
+        size=_size(published, spec),
+        sent=sum(actions.values()),
+        rejected=by_outcome.get("rejected", 0),
+        skipped=by_outcome.get("skipped", 0),
+        pending=by_outcome.get("pending", 0),
+        reasons={row["reason"]: row["n"] for row in counted if row["reason"] is not None},
+    )
+    require_sum(spec.key.list_id(1), counts)
+    _require_one_row_each(published, spec)
+    return counts, actions
+
+
+def _require_one_row_each(published: Published, spec: ListSpec) -> None:
+    twice = published.query(f"select count(*) - count(distinct client_id) as n from {ROWS}").column("n")[0].as_py()
+    if twice:
+        problem = f"{twice} clients stand in it twice"
+        raise ContractViolation(Problem(spec.key.list_id(1), problem, "nothing was sent; plan the day again"))
+
+
+def _size(published: Published, spec: ListSpec) -> int:
+    """Counted where the list comes from, not from the rows that it was made into."""
+    clients = f"select client_id from {DESIRED}"
+    if spec.list_type == "audience":
+        clients += f" union select client_id from {CURRENT}"
+    return int(published.query(f"select count(*) as n from ({clients})").column("n")[0].as_py())
+
+
+def require_sum(list_id: str, counts: Counts) -> None:
+    """Raise ContractViolation unless sent + rejected + skipped + pending = size (L15)."""
+    if not counts.is_right:
+        told = f"{counts.sent} sent + {counts.rejected} rejected + {counts.skipped} skipped + {counts.pending} pending"
+        raise ContractViolation(
+            Problem(list_id, f"{told} is not the size {counts.size}", "nothing was sent; report it with the run's id")
+        )
+
+
+def _rejects(published: Published) -> Iterator[pa.RecordBatch]:
+    """The rejected rows as outcomes, each with its reason in plain words (L15)."""
+    words = [{"code": code, "words": reason.sentence()} for code, reason in REASONS.items()]
+    published.register("d_reasons", pa.Table.from_pylist(words))
+    query = f"""
+select r.client_id, case when r.is_on_list then 'update' else 'add' end, r.row_hash, 'rejected', w.words
+from {ROWS} as r
+inner join d_reasons as w on w.code = r.reason
+where r.outcome = 'rejected'
+order by r.client_id
+"""
+    for batch in published.batches(query):
+        yield pa.RecordBatch.from_arrays(batch.columns, schema=OUTCOMES)
