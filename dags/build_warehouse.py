@@ -40,10 +40,10 @@ PARAMS = run_params(force=Param(False, type="boolean", description="Build althou
 @dag(schedule=(assets.RAW_SALES | assets.RAW_CRM), params=PARAMS, **dag_options("warehouse", doc=__doc__))
 def build_warehouse() -> None:
     @task
-    def open_day(*, params: dict[str, Any] | None = None) -> str:
+    def open_day(*, triggering_asset_events: Any = None, params: Any = None, ti: Any = None) -> str:
         from perennial.orchestration import tasks
 
-        return tasks.open_day(params or {})
+        return tasks.open_day(triggering_asset_events, params, ti.try_number)
 
     @task(pool=WAREHOUSE_POOL)
     def build_models(day_run: str) -> dict[str, float]:

@@ -116,10 +116,15 @@ class Watch:
             if self.seen.get(task.key, "unseen") != task.state:
                 self.seen[task.key] = task.state
                 self._tell_task(task)
-        for event in events:
-            if event["id"] not in self.events_seen:
-                self.events_seen.add(event["id"])
+        new = [event for event in events if event["id"] not in self.events_seen]
+        self.events_seen |= {event["id"] for event in new}
+        marts = [event for event in new if str(event.get("name", "")).startswith("marts.")]
+        for event in new:
+            if event not in marts:
                 self._tell_event(event)
+        if marts:
+            rows = sum((event.get("extra") or {}).get("rows", 0) for event in marts)
+            self.screen.line(f"  event marts.*: {len(marts)} tables published, {rows:,} rows", style="cyan")
 
     def _tell_task(self, task: TaskState) -> None:
         name = f"{task.dag_id} / {task.task_id}"

@@ -53,8 +53,12 @@ def ingest_landed(dag_id: str, asset: Asset, outlet_events: Any) -> dict[str, in
     return {**rows, "batches": len(new), "refused_batches": refused}
 
 
-def open_day(params: Mapping[str, Any]) -> str:
-    """The id of the run of the day that is now complete; skips while none is, or when it is done already."""
+def open_day(events: Any, params: Mapping[str, Any], try_number: int) -> str:
+    """The id of the run of the day that is now complete; skips while none is, or when it is done already.
+
+    Two sources that commit at once wake two runs of the DAG: the second finds the day published and leaves it. A
+    person who clears the task (a further try) means it.
+    """
     from perennial.pipeline import day
 
     with as_airflow_errors():
@@ -63,8 +67,9 @@ def open_day(params: Mapping[str, Any]) -> str:
         waiting = day.waiting_for(settings) if run is None else ()
     if run is None:
         raise AirflowSkipException("No day is complete yet: " + "; ".join(waiting))
-    if run.state == "done" and not params.get("force"):
-        raise AirflowSkipException(f"Nothing new: {run.run_id} is done. Trigger with force to build it anew.")
+    taken = run.state == "done" or (events and run.state not in {"open", "built"})
+    if taken and try_number <= 1 and not params.get("force"):
+        raise AirflowSkipException(f"Nothing new: {run.run_id} is {run.state}. Trigger with force to build it anew.")
     log.info("%s is computed from %s batches", run.run_id, len(run.batch_ids))
     return run.run_id
 
