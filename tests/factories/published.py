@@ -211,7 +211,7 @@ class MemorySession:
     """The `Session` of targeting on DuckDB in memory: what `Published` does, without files."""
 
     def __init__(self, tables: Mapping[str, pa.Table]) -> None:
-        self._connection = duckdb.connect()
+        self._connection = duckdb.connect(config={"threads": 1})
         self._tables = dict(tables)
         for name, table in tables.items():
             self._connection.register(name, table)

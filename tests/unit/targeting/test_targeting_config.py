@@ -105,7 +105,8 @@ def test_a_cap_on_a_channel_that_is_not_declared_is_a_mistake(tmp_path):
     channels = {"email": {"cost": 0.01, "address": "email"}}
     caps = [{"contacts": 1, "days": 7, "channel": "sms"}]
     [told] = problems(write_config(tmp_path, policy=policy(channels=channels, caps=caps)))
-    assert told.startswith("policy.yml:") and "caps.0" in told and "'sms', which is not declared" in told
+    assert told.startswith("policy.yml:")
+    assert "caps.0: the cap names the channel 'sms', which is not declared" in told
 
 
 def test_two_cards_or_segments_with_one_id_are_told_with_both_places(tmp_path):
