@@ -63,7 +63,7 @@ caps_strategy = st.lists(
         }
     ),
     max_size=3,
-    unique_by=str,
+    unique_by=lambda cap: (cap["contacts"], cap["days"], cap["channel"]),
 )
 # Most have granted most: what is drawn are the exceptions.
 consents_strategy = st.dictionaries(
