@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 _CLIENT_REF_HEX = 15
 _UNIT_HEX = 13
+_UNIT_STEPS: int = 16**13
 
 
 def client_ref(namespace: str, key: str) -> str:
@@ -39,7 +40,7 @@ def unit_interval(*parts: str) -> float:
     The salted hash that control groups are drawn by (L8). In SQL `unit_hex_sql(...) < unit_threshold(share)` is the
     same question as `unit_interval(...) < share`.
     """
-    return int(hashlib.sha256("|".join(parts).encode()).hexdigest()[:_UNIT_HEX], 16) / 16**_UNIT_HEX
+    return int(hashlib.sha256("|".join(parts).encode()).hexdigest()[:_UNIT_HEX], 16) / _UNIT_STEPS
 
 
 def unit_hex_sql(text_expression: str) -> str:
@@ -49,5 +50,5 @@ def unit_hex_sql(text_expression: str) -> str:
 
 def unit_threshold(share: float) -> str:
     """The text that the digits of `unit_hex_sql` are below exactly when `unit_interval` is below `share` (0 to 1)."""
-    steps = math.ceil(share * 16**_UNIT_HEX)
-    return "g" if steps >= 16**_UNIT_HEX else f"{steps:0{_UNIT_HEX}x}"
+    steps = math.ceil(share * _UNIT_STEPS)
+    return "g" if steps >= _UNIT_STEPS else f"{steps:0{_UNIT_HEX}x}"
