@@ -135,6 +135,10 @@ def write_config(
     shop = {"name": "Test", "zone": "UTC", "currency": "USD"}
     put(folder, "perennial.yml", {"version": 1, "company": shop, "assignment_salt": SALT})
     put(folder, "policy.yml", policy)
+    channels = sorted(policy["channels"])
+    put(
+        folder, "destinations.yml", {"version": 1, "destinations": {"outbox": {"kind": "outbox", "channels": channels}}}
+    )
     rules = [{"id": name, "description": name, "where": rule} for name, rule in (segments or {}).items()]
     put(folder, "segments/all.yml", {"version": 1, "segments": rules})
     for campaign in campaigns:

@@ -58,9 +58,13 @@ def plan(settings: Settings, run: DayRun) -> StepReport:
     it decides the same. Raises ConfigError for a mistake in config/, ContractViolation when the run has published
     nothing, when the published metrics are not of the day, or when config/ has changed since the run was opened.
     """
+    from perennial.pipeline.export import reconcile
+
     started = time.perf_counter()
     engine = open_ledger(settings)
     _refuse_changed_config(settings, run)
+    if run.is_latest:
+        reconcile(settings)  # what was sent before a crash counts (L10)
     with open_published(settings, published_version(engine, run)) as published:
         tables = published.tables()
         targeting = load_targeting(settings, catalogue_of(tables))
