@@ -18,6 +18,7 @@ import duckdb
 
 from perennial.contracts.entities import ENTITIES, EntityName
 from perennial.contracts.sources import Source, SourceEntity
+from perennial.core.errors import ConfigError, Problem
 from perennial.core.ids import client_ref_sql
 from perennial.core.sqltext import literal, literals
 from perennial.quality import expressions
@@ -77,13 +78,26 @@ class Checker:
             self.rules.append(key_rule(contract))
 
     def check(self, known: Mapping[EntityName, Sequence[str]]) -> None:
-        """Make `checked`. `known` gives the raw Parquet files of each entity that the contract refers to."""
+        """Make `checked`. `known` gives the raw Parquet files of each entity that the contract refers to.
+
+        Raises ConfigError for a pattern that DuckDB's regular expressions (RE2) do not take.
+        """
+        self._try_patterns()
         for index, reference in enumerate(self.contract.references):
             column = "client_ref" if reference.entity == "clients" else ENTITIES[reference.entity].key[0]
             self._make_known(index, column, known.get(reference.entity, ()))
         self.connection.execute(f"create table checked as {self._select()}")
         if self.entity.kind == "entities":
             self._mark_contradictions()
+
+    def _try_patterns(self) -> None:
+        for name, column in self.contract.columns.items():
+            try:
+                self.connection.execute("select regexp_full_match('', $1)", [column.pattern or ""])
+            except duckdb.Error as error:
+                where = f"sources.yml:{self.contract.entity}.columns.{name}.pattern"
+                reason = str(error).splitlines()[0]
+                raise ConfigError(Problem(where, f"RE2 does not take it: {reason}", "mend the expression")) from None
 
     def _make_known(self, index: int, column: str, paths: Sequence[str]) -> None:
         source = f"read_parquet([{literals(paths)}])" if paths else "(select null::varchar as none)"
@@ -172,10 +186,7 @@ class Checker:
 
     def counts(self) -> Counts:
         """Count the rows by their fate and by rule."""
-        tests = [
-            f"count(*) filter (where ({'noticed' if rule.only_warns else 'broken'} & {2**i}::{self.mask_type}) <> 0)"
-            for i, rule in enumerate(self.rules)
-        ]
+        tests = [self._count_of(i, rule) for i, rule in enumerate(self.rules)]
         row = self._one(f"""
             select
                 count(*), count(*) filter (where broken = 0 and not duplicate), count(*) filter (where broken <> 0),
@@ -192,6 +203,11 @@ class Checker:
         ]
         by_rule.append(RuleCount(STRUCTURE, rows, structure))
         return Counts(row[1], row[2] + structure, row[3], row[4], row[5], row[6], tuple(by_rule))
+
+    def _count_of(self, index: int, rule: Rule) -> str:
+        """SQL that counts the rows that break the rule; of rules that only warn among the good rows."""
+        mask, good = ("noticed", " and broken = 0") if rule.only_warns else ("broken", "")
+        return f"count(*) filter (where ({mask} & {2**index}::{self.mask_type}) <> 0{good})"
 
     def _one(self, query: str) -> tuple[Any, ...]:
         row = self.connection.execute(query).fetchone()

@@ -47,14 +47,19 @@ def _decimal(text: str, form: FileFormat) -> str:
 
 def _date(text: str, form: FileFormat) -> str:
     if form.date_format:
-        return f"cast(try_strptime({text}, {literal(form.date_format)}) as date)"
+        return f"cast({_strptime(text, form.date_format)} as date)"
     return f"case when length({text}) = 10 and {text}[5] = '-' and {text}[8] = '-' then try_cast({text} as date) end"
+
+
+def _strptime(text: str, codes: str) -> str:
+    """`infinity` and `epoch` are times to DuckDB, whatever the format."""
+    return f"case when regexp_matches({text}, '[0-9]') then try_strptime({text}, {literal(codes)}) end"
 
 
 def _timestamp(text: str, form: FileFormat) -> str:
     zone = literal(form.timestamps_in)
     if form.timestamp_format:
-        parsed = f"try_strptime({text}, {literal(form.timestamp_format)})"
+        parsed = _strptime(text, form.timestamp_format)
         zoned = "%z" in form.timestamp_format or "%Z" in form.timestamp_format
         return _UTC.format(parsed if zoned else f"timezone({zone}, {parsed})")
     with_offset = _UTC.format(f"try_cast({text} as timestamptz)")  # the session's zone is UTC

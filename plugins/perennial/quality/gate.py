@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -24,10 +24,12 @@ from perennial.quality.checking import Checker, Counts
 
 _SAMPLE_ROWS = 100_000
 _HASH_RANGE = 16**8
+_MARGIN = 1.1
 _KEPT_SITES = 14
 _ALL = "all rules"
+_UNDATED = date(1970, 1, 1)
 _NO_VALUES = {"result_format": "BASIC", "partial_unexpected_count": 0}  # no cell of a file gets into the docs (L22)
-_CHECKED_LATER = "great_expectations"
+_LIBRARY = "great_expectations"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Gate:
 
     def _open(self) -> None:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
-        logging.getLogger(_CHECKED_LATER).setLevel(logging.ERROR)  # else 200 lines of what it registers
+        logging.getLogger(_LIBRARY).setLevel(logging.ERROR)  # else 200 lines of what it registers
         import great_expectations as gx
         from great_expectations.data_context.types.base import (
             DataContextConfig,
@@ -77,6 +79,7 @@ class Gate:
             "class_name": "SiteBuilder",
             "show_how_to_buttons": False,
             "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(self._building)},
+            "site_section_builders": {"expectations": "None", "profiling": "None"},  # a page for each verdict is enough
             "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         }
         config = DataContextConfig(
@@ -127,7 +130,7 @@ class Gate:
         definition = self._context.validation_definitions.add(
             gx.ValidationDefinition(name=unique, data=batch, suite=suite)
         )
-        moment = datetime.combine(as_of or date.min, time.min, tzinfo=UTC)
+        moment = datetime.combine(as_of or _UNDATED, time.min, tzinfo=UTC)
         result = definition.run(
             batch_parameters={"dataframe": frame},
             result_format=_NO_VALUES,
@@ -148,8 +151,9 @@ class Gate:
         site = self.docs / name
         shutil.rmtree(site, ignore_errors=True)
         self._building.replace(site)
-        for old in sorted(self.docs.iterdir(), key=lambda folder: folder.stat().st_mtime_ns)[:-_KEPT_SITES]:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another ingestion is tidying up too
+            for old in sorted(self.docs.iterdir(), key=lambda folder: folder.stat().st_mtime_ns)[:-_KEPT_SITES]:
+                shutil.rmtree(old, ignore_errors=True)
         return site / "index.html"
 
 
@@ -181,13 +185,13 @@ def _rule_said(row: Any) -> str:
 
 def _sample_frame(checker: Checker, good: int) -> Any:
     """At most 100,000 loaded rows: those of the smallest hashes, so the same ones for the same rows (L2)."""
-    bound = min(_HASH_RANGE, round(_HASH_RANGE * _SAMPLE_ROWS / good)) - 1
+    bound = min(_HASH_RANGE, round(_HASH_RANGE * _MARGIN * _SAMPLE_ROWS / good)) - 1  # so few have to be sorted
     kinds = ENTITIES[checker.contract.entity].columns
     columns = [f"{n}::double as {n}" if kinds[n].type == "decimal" else n for n in checker.contract.columns]
     return checker.connection.execute(f"""
         select {", ".join(columns)} from checked
         where broken = 0 and not duplicate and row_hash[:8] <= '{bound:08x}'
-        limit {_SAMPLE_ROWS}
+        order by row_hash limit {_SAMPLE_ROWS}
     """).df()
 
 

@@ -31,7 +31,7 @@ def write_raw(checker: Checker, path: Path, *, source: str, batch_id: str, batch
 
 def consent_events(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
     """The good rows of a consents batch: client_ref, channel, purpose, status, changed_at, known_on."""
-    return connection.execute(f"""
+    return connection.sql(f"""
         select client_ref, channel, purpose, status, changed_at, business_date as known_on
         from checked where {_GOOD} and client_ref is not null
     """).to_arrow_reader(_CONSENT_ROWS)

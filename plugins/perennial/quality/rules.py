@@ -92,8 +92,7 @@ def _value_rules(contract: SourceEntity, name: str, column: SourceColumn, zone: 
         if bound is not None
     ]
     if bounds:
-        low, high = column.min, column.max
-        said = f"lies outside {'' if low is None else low} .. {'' if high is None else high}"
+        said = f"lies outside {_plain(column.min)} .. {_plain(column.max)}"
         yield _rule(contract, "range", name, " or ".join(bounds), said)
     if column.allowed is not None:
         said = f"is none of {', '.join(column.allowed)}"
@@ -101,6 +100,11 @@ def _value_rules(contract: SourceEntity, name: str, column: SourceColumn, zone: 
     if column.pattern is not None:
         test = f"not regexp_full_match({name}, {literal(column.pattern)})"
         yield _rule(contract, "pattern", name, test, f"does not have the form {column.pattern}")
+
+
+def _plain(bound: float | str | None) -> str:
+    """The bound as a person wrote it: a whole number without `.0`."""
+    return "" if bound is None else str(int(bound) if isinstance(bound, float) and bound.is_integer() else bound)
 
 
 def _bound(contract: SourceEntity, name: str, test: str, bound: float | str, zone: str) -> str:

@@ -26,11 +26,10 @@ def by_mark(head: bytes) -> str:
     for mark, name in _BOMS:
         if head.startswith(mark):
             return name
-    if b"\x00" in head[1::2] and b"\x00" not in head[0::2]:
-        return "utf-16-le"
-    if b"\x00" in head[0::2] and b"\x00" not in head[1::2]:
-        return "utf-16-be"
-    return ""
+    zeros = head[0::2].count(0), head[1::2].count(0)
+    if max(zeros) * 6 < len(head):  # of Latin text every second byte is zero, and of other text at least the signs
+        return ""
+    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
 def by_sample(sample: bytes) -> str:
