@@ -241,6 +241,6 @@ def test_a_pattern_that_only_re2_refuses_is_a_config_error(tmp_path):
 
     zone = Zone(tmp_path, too_many)
     zone.land(SALES_FILE, sales(sale()))
-    told = pytest.raises(ConfigError, match="order_key[.]pattern: RE2 does not take it")
+    told = pytest.raises(ConfigError, match=r"order_key\.pattern: RE2 does not take it")
     with told, checked(zone, "shop", "sales"):
         raise AssertionError("the check must not come to its end")
