@@ -71,7 +71,6 @@ def _opened(file: DestinationsFile, root: Path) -> Iterator[tuple[Destination, t
 
 def _problems(file: DestinationsFile, document: YamlDocument) -> Iterator[Problem]:
     taken: dict[str, str] = {}
-    outboxes: list[str] = []
     for name, config in file.destinations.items():
         at = ("destinations", name)
         for index, channel in enumerate(config.channels):
@@ -86,11 +85,6 @@ def _problems(file: DestinationsFile, document: YamlDocument) -> Iterator[Proble
         if not _is_text_encoding(config.encoding):
             found = f"no encoding is called {config.encoding!r}"
             yield _problem(document, (*at, "encoding"), found, "use a name such as utf-8, utf-8-sig or cp1251")
-        if config.kind == "outbox":
-            outboxes.append(name)
-    for name in outboxes[1:]:
-        found = f"{outboxes[0]!r} writes to the outbox already"
-        yield _problem(document, ("destinations", name), found, "keep one destination of the kind outbox")
 
 
 def _problem(document: YamlDocument, at: tuple[str | int, ...], found: str, fix: str) -> Problem:

@@ -191,8 +191,17 @@ class OutboxDestination:
         for day in self._listed(self._root):
             for one in self._listed(day) if day.name != _MAKING else ():
                 list_id = f"{day.name}/{one.name}"
-                if list_id not in marked and (one / MANIFEST).exists():
+                if list_id not in marked and self._is_mine(one):
                     yield list_id
+
+    def _is_mine(self, folder: Path) -> bool:
+        """Several destinations may share the folder; a manifest that cannot be read is told by whoever meets it."""
+        try:
+            return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["destination"] == self._name)
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, KeyError, TypeError):
+            return True
 
     @staticmethod
     def _listed(folder: Path) -> list[Path]:

@@ -120,10 +120,11 @@ def reconcile(settings: Settings) -> list[str]:
     """Mark every list, of whatever date, that a destination accepted before a crash; gives their ids (L12).
 
     `export` begins with it. Called before a plan, the plan counts them too (L10). Lists that another process is at
-    are left to it.
+    are left to it. Raises ContractViolation for those that nobody can mark (see the destination), after all others.
     """
     engine = open_ledger(settings)
     found: list[str] = []
+    problems: list[Problem] = []
     every = {one.name: one for one in delivery.destinations_by_channel(settings).values()}
     for destination in every.values():
         for list_name in list(destination.unfinished(_marked(engine, destination))):
@@ -132,6 +133,10 @@ def reconcile(settings: Settings) -> list[str]:
                     found += _settle(settings, engine, destination, list_name)
             except RetryableError:
                 continue
+            except ContractViolation as error:
+                problems += error.problems
+    if problems:
+        raise ContractViolation(problems)
     return found
 
 
