@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from factories.small_shop import UNTIL, land_one_more_day, land_small_shop
 
+from factories.small_shop import UNTIL, land_one_more_day, land_small_shop
 from integration.running import perennial
 
 ONE_MORE = UNTIL + timedelta(days=1)

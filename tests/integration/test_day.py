@@ -9,8 +9,8 @@ import shutil
 from datetime import timedelta
 
 import pytest
-from factories.small_shop import HOUSEHOLDS, UNTIL, land_crm, land_one_more_day, land_sales
 
+from factories.small_shop import HOUSEHOLDS, UNTIL, land_crm, land_one_more_day, land_sales
 from integration.running import perennial, perennial_json, tree
 
 ONE_MORE = UNTIL + timedelta(days=1)
@@ -34,8 +34,8 @@ def test_lists_of_both_days_lie_in_the_outbox_with_manifests_that_hold(small_hom
         assert folders, f"no list was written for {day}"
         for folder in folders:
             manifest = json.loads((folder / "manifest.json").read_text())
-            for name, file in manifest["files"].items():
-                assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == file["sha256"]
+            for file in manifest["files"]:
+                assert hashlib.sha256((folder / file["name"]).read_bytes()).hexdigest() == file["sha256"]
 
 
 def test_L1_every_landed_row_is_accounted_for_and_anyone_can_ask(small_home):
@@ -66,7 +66,9 @@ def test_L7_every_candidate_has_exactly_one_outcome(small_home):
 def test_L8_and_L9_no_control_client_and_no_one_who_withdrew_is_in_a_list(small_home):
     control = {
         (row["campaign_id"], row["client_id"])
-        for row in _sql(small_home.path, "select campaign_id, client_id from campaign_outcomes where outcome = 'control'")
+        for row in _sql(
+            small_home.path, "select campaign_id, client_id from campaign_outcomes where outcome = 'control'"
+        )
     }
     listed = set()
     for path in (small_home.path / "outbox").rglob("list.csv"):
@@ -82,7 +84,7 @@ def test_L8_and_L9_no_control_client_and_no_one_who_withdrew_is_in_a_list(small_
 
 
 def test_L22_the_published_warehouse_holds_no_address_and_no_name(small_home):
-    parts = [path for path in (small_home.path / "warehouse/parts").rglob("*.parquet")]
+    parts = list((small_home.path / "warehouse/parts").rglob("*.parquet"))
     assert parts
     for path in parts:
         content = path.read_bytes()
@@ -193,7 +195,12 @@ def test_explain_tells_metrics_scores_with_reasons_and_each_campaign_with_its_ru
 
 @pytest.mark.parametrize(
     "query",
-    ["copy (select 1) to '{tmp}/x.csv'", "select * from read_csv('/etc/passwd')", "attach '{tmp}/x.duckdb'", "drop view dim_clients"],
+    [
+        "copy (select 1) to '{tmp}/x.csv'",
+        "select * from read_csv('/etc/passwd')",
+        "attach '{tmp}/x.duckdb'",
+        "drop view dim_clients",
+    ],
 )
 def test_L23_sql_only_reads_what_is_published(small_home, tmp_path, query):
     done = perennial(small_home.path, "sql", query.format(tmp=tmp_path), fails=True)

@@ -10,8 +10,8 @@ import sys
 import time
 
 import pytest
-from factories.small_shop import UNTIL, land_small_shop
 
+from factories.small_shop import UNTIL, land_small_shop
 from integration.running import environment, perennial, perennial_json, tree
 
 SEEDS = [11, 12, 13]
@@ -37,7 +37,9 @@ def _killed_after(home, seconds: float) -> bool:
 
 
 def _counts(home):
-    query = " union all ".join(f"select '{table}' as name, count(*) as n, sum(hash(t)) as h from {table} t" for table in TABLES)
+    query = " union all ".join(
+        f"select '{table}' as name, count(*) as n, sum(hash(t)) as h from {table} t" for table in TABLES
+    )
     return {row["name"]: (row["n"], str(row["h"])) for row in perennial_json(home, "sql", query)}
 
 

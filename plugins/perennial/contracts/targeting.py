@@ -107,7 +107,7 @@ class ChannelPolicy(Frozen):
 
 
 class Cap(Frozen):
-    """At most `contacts` in any `days` consecutive days, the day itself included, over all campaigns and tools (L10)."""
+    """At most `contacts` in any `days` consecutive days, today included, over all campaigns and tools (L10)."""
 
     contacts: Annotated[int, Field(ge=0)]
     days: Annotated[int, Field(ge=1, le=730)]

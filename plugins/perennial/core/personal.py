@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_SHOWN_DIGITS = 4
+
 
 def mask_email(address: str | None) -> str:
     """`anna.b@example.com` as `a***@e***.com`; an empty address as an empty text."""
@@ -16,4 +18,4 @@ def mask_phone(number: str | None) -> str:
     """`+12025550123` as `+1***23`."""
     if not number:
         return ""
-    return f"{number[:2]}***{number[-2:]}" if len(number) > 4 else "***"
+    return f"{number[:2]}***{number[-2:]}" if len(number) > _SHOWN_DIGITS else "***"

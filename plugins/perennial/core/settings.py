@@ -1,8 +1,8 @@
 """The one typed Settings object: config/perennial.yml, then the environment over it.
 
-Environment (all optional): `PERENNIAL_CONFIG` (the folder config/), `PERENNIAL_HOME` (state, default `.perennial/` of
-the repository, or a folder in it for another config folder), `PERENNIAL_ASSIGNMENT_SALT`. Nothing else of Perennial reads the environment, but for the
-operational clock.
+Environment (all optional): `PERENNIAL_CONFIG` (the folder config/), `PERENNIAL_HOME` (state; default `.perennial/` of
+the repository, or a folder in it for another config folder), `PERENNIAL_ASSIGNMENT_SALT`, `PERENNIAL_LEDGER_URL`.
+Nothing else of Perennial reads the environment, but for the operational clock.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Settings(Frozen):
     home: Path
     config_dir: Path
     dbt_project_dir: Path = REPOSITORY / "dbt_project"
+    ledger_override: str | None = Field(default=None, repr=False)  # it may hold a password
 
     @property
     def company(self) -> Company:
@@ -137,7 +138,7 @@ class Settings(Frozen):
     @property
     def ledger_url(self) -> str:
         """SQLAlchemy URL of the ledger."""
-        return os.environ.get("PERENNIAL_LEDGER_URL") or f"sqlite:///{self.home / 'ledger.db'}"
+        return self.ledger_override or f"sqlite:///{self.home / 'ledger.db'}"
 
     @property
     def warehouse_dir(self) -> Path:
@@ -189,7 +190,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     salt = env.get("PERENNIAL_ASSIGNMENT_SALT")
     if salt:
         file = SettingsFile.model_validate({**file.model_dump(), "assignment_salt": salt})
-    return Settings(file=file, home=home, config_dir=config_dir)
+    return Settings(file=file, home=home, config_dir=config_dir, ledger_override=env.get("PERENNIAL_LEDGER_URL"))
 
 
 def _default_home(config_dir: Path) -> Path:

@@ -48,10 +48,7 @@ def read_yaml(path: Path) -> YamlDocument:
         raise ConfigError(
             Problem(f"{path}:{line}", f"not YAML: {error.problem}", "mend the indentation or quoting")
         ) from None
-    lines: dict[tuple[Key, ...], int] = {}
-    if root is not None:
-        for location, line in _walk(root, (), path):
-            lines[location] = line
+    lines = dict(_walk(root, (), path)) if root is not None else {}
     return YamlDocument(path=path, data=yaml.safe_load(text), lines=lines)
 
 

@@ -13,7 +13,7 @@ from perennial.ledger.tables import runs
 
 
 def open_run(engine: sa.Engine, as_of: date, batch_ids: tuple[str, ...], config_digest: str) -> DayRun:
-    """The run of `as_of` for exactly these batches and this config: the last one if it is the same, else a new revision."""
+    """The run of `as_of` for exactly these batches and this config: the last one, or a new revision."""
     wanted = sorted(batch_ids)
     with engine.begin() as connection:
         last = connection.execute(

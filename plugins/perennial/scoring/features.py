@@ -94,7 +94,7 @@ def to_matrix(table: pa.Table | pa.RecordBatch, names: Sequence[str], history_st
     """
     history = (dates(table) - np.datetime64(history_start)).astype(np.float64) + 1.0
     X = np.column_stack([*(column(table, name) for name in names), history])
-    endless = [name for name, wrong in zip(names, np.isinf(X).any(axis=0), strict=False) if wrong]
+    endless = [name for place, name in enumerate(names) if np.isinf(X[:, place]).any()]
     if endless:
         fix = "mend the feature model: a division by zero is null"
         raise ContractViolation(

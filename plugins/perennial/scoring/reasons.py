@@ -3,8 +3,8 @@
 What a number means: the score with the client's features, less the score with one group of them replaced, all else
 unchanged, both by the very model that scored (for the logistic model that is the sum of coefficient times difference;
 for trees it needs no approximation either). Silence is compared with her own usual gap, pace with her own quarter, all
-else with the median client of the training day; the level of orders or spend is replaced with its course kept. It says
-what moves the score, not what causes the behaviour.
+else with the median client of the training day. What is put instead is possible: who bought five days ago has an order
+in seven days, and another level keeps the client's own course. It says what moves the score, not what causes behaviour.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from perennial.scoring.words import Facts
 MOST = 3
 _LEAST_LOG_ODDS = 0.05
 _LEAST_SHARE = 0.01  # of the amount
+_EVEN = re.compile("orders_(trend|momentum|change)_")  # changes: nought is an even pace
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ class Group:
 
 
 def groups_of(names: tuple[str, ...]) -> list[Group]:
-    """The groups that these features make, in a fixed order; every feature is in one, short windows also in `pace`."""
+    """The groups that these features make, in a fixed order; every feature is in one, windows of orders in several."""
     kinds: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         kinds.setdefault(_kind(name), []).append(place)
+    if "silence" in kinds:  # a purchase some days ago is in the windows of orders too
+        kinds["silence"] += [i for i, n in enumerate(names) if re.fullmatch(r"orders_\d+d", n)]
     if month_window(names, "orders") and quarter_window(names, "orders"):
         kinds["pace"] = [i for i, n in enumerate(names) if is_short(n, names)] + kinds.get("pace", [])
     known = {"silence": Facts.silence, "frequency": Facts.frequency, "spend": Facts.spend, "tenure": Facts.tenure}
@@ -62,7 +65,7 @@ def _kind(name: str) -> str:
         return "silence"
     if name in ("tenure_days", "days_since_first_order"):
         return "tenure"
-    if re.search("trend|change|momentum", name):
+    if _EVEN.match(name):
         return "pace"
     word = name.removeprefix("top_").split("_", 1)[0]
     if word in ("orders", "order", "gap"):
@@ -73,11 +76,10 @@ def _kind(name: str) -> str:
 
 
 def is_short(name: str, names: tuple[str, ...]) -> bool:
-    """Whether the window of orders or revenue is inside the quarter that pace is compared with."""
+    """Whether the window of orders is inside the quarter that pace is compared with."""
     quarter = quarter_window(names, "orders")
-    measure = name.split("_", 1)[0]
     days, whole = window_days(name), window_days(quarter) if quarter else None
-    return bool(measure in ("orders", "revenue") and is_additive(name) and days and whole and days < min(whole, 90))
+    return bool(re.fullmatch(r"orders_\d+d", name) and days and whole and days < min(whole, 90))
 
 
 def _about(name: str) -> Callable[[Facts, int], str]:
@@ -125,23 +127,27 @@ class Explainer:
                 columns.append(self._after_usual_gap(name, X, typical))
             elif is_short(name, names):
                 columns.append(self._short(group.key, name, X))
+            elif group.key == "pace":
+                columns.append(np.where(np.isnan(X[:, place]), np.nan, 0.0))
             else:
                 columns.append(typical)
         return np.column_stack(columns)
 
     def _after_usual_gap(self, name: str, X: Matrix, typical: Matrix) -> Matrix:
-        """Silence as long as the client's own usual gap, where that is known."""
+        """Silence as long as the client's own usual gap, else the median client's; what is unknown stays unknown."""
         names = self.scorer.feature_names
-        if "gap_days_median" not in names or name == "days_until_due":
-            return typical
-        own = X[:, names.index("gap_days_median")]
-        usual = own if name == "recency_days" else np.ones(len(X))
-        return np.where(own >= 1, usual, typical)
+        here = X[:, names.index(name)]
+        own = X[:, names.index("gap_days_median")] if "gap_days_median" in names else np.full(len(X), np.nan)
+        if re.fullmatch(r"orders_\d+d", name):
+            silence = np.where(own >= 1, own, self._typical("recency_days", X[:, -1]))
+            return np.where(silence < (window_days(name) or 0), np.maximum(here, 1.0), np.minimum(here, 0.0))
+        usual = {"recency_days": own, "recency_over_gap": np.ones(len(X))}.get(name, typical)
+        return np.where(np.isnan(here), np.nan, np.where(own >= 1, usual, typical))
 
     def _short(self, key: str, name: str, X: Matrix) -> Matrix:
         """A window inside the quarter: at her own quarter's pace, or at a typical level with her own course."""
         names, history = self.scorer.feature_names, X[:, -1]
-        whole = quarter_window(names, name.split("_", 1)[0]) or name
+        whole = quarter_window(names, "orders") or name
         quarter = X[:, names.index(whole)]
         if key == "pace":
             return np.asarray(quarter * days_held(name, history) / np.maximum(days_held(whole, history), 1.0))

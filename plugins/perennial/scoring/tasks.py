@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,11 @@ MIN_CLIENTS = 100
 _MIN_EVENTS = 20  # of either class, or of clients who spent
 _MAX_BIAS = 0.5
 _ROUNDS, _SAMPLE = 100, 20_000
+_NOISE = 2.0  # standard errors: with few clients a model and a baseline that are as good differ by chance
 _SIMPLER_BY = 0.001  # a candidate later in the list must be better by so much: ties go to the simpler
 
 Figures = dict[str, float]
+Figure = Callable[[Matrix, Matrix], float]
 Model = ChurnModel | ValueModel
 
 
@@ -72,8 +74,9 @@ class ChurnTask:
         worse = worse_than_baseline(self, truth, predicted, baselines, seed)
         if worse:
             return worse
-        error, of_rate = brier(truth, predicted), brier(truth, np.full(len(truth), truth.mean()))
-        if error > of_rate:
+        everyone = np.full(len(truth), truth.mean())
+        error, of_rate = brier(truth, predicted), brier(truth, everyone)
+        if error - of_rate > _NOISE * _paired_error(brier, truth, predicted, everyone, seed):
             return f"its Brier score {error:.4f} is worse than {of_rate:.4f} of the base rate given to everyone"
         return None
 
@@ -153,21 +156,21 @@ def choose(merits: dict[str, float]) -> Candidate:
 def worse_than_baseline(
     task: Task, truth: Matrix, predicted: Matrix, baselines: dict[str, Matrix], seed: int
 ) -> str | None:
-    """A sentence when a baseline ranks better by more than one standard error of the paired difference (bootstrap)."""
+    """A sentence when a baseline ranks better by more than two standard errors of the paired difference (bootstrap)."""
     merit = task.merit_of(truth, predicted)
     for name, other in baselines.items():
         theirs = task.merit_of(truth, other)
-        if merit < theirs and theirs - merit > _paired_error(task, truth, predicted, other, seed):
+        if theirs - merit > _NOISE * _paired_error(task.merit_of, truth, predicted, other, seed):
             return f"its {task.merit} {merit:.4f} at the test cut is below {theirs:.4f} of the baseline {name}"
     return None
 
 
-def _paired_error(task: Task, truth: Matrix, predicted: Matrix, other: Matrix, seed: int) -> float:
-    """Standard error of the difference in merit, by 100 seeded bootstrap rounds over at most 20,000 clients."""
+def _paired_error(figure: Figure, truth: Matrix, predicted: Matrix, other: Matrix, seed: int) -> float:
+    """Standard error of the difference of a figure, by 100 seeded bootstrap rounds over at most 20,000 clients."""
     random = np.random.default_rng(seed)
     size = min(len(truth), _SAMPLE)
     differences = []
     for _ in range(_ROUNDS):
         rows = random.integers(0, len(truth), size)
-        differences.append(task.merit_of(truth[rows], predicted[rows]) - task.merit_of(truth[rows], other[rows]))
+        differences.append(figure(truth[rows], predicted[rows]) - figure(truth[rows], other[rows]))
     return float(np.nanstd(differences) * np.sqrt(size / len(truth)))

@@ -9,6 +9,7 @@ import numpy as np
 from perennial.scoring.features import HISTORY, Matrix, month_window, quarter_window, window_days
 
 _ALMOST = 1.1  # ratios below this are "as often as"
+_MONTHS = 60  # days that still are "the last weeks"
 
 
 class Facts:
@@ -19,11 +20,22 @@ class Facts:
         self.names = names
         self.reference = reference
         self.currency = currency
+        # What depends on names alone is looked up once, not per client.
+        self._days = {name: window_days(name) for name in names}
+        self._quarter = {measure: quarter_window(names, measure) for measure in ("orders", "revenue")}
+        self._compared = {measure: self._comparable(measure) for measure in ("orders", "revenue")}
+        self._month = str(month_window(names, "orders"))
+        orders = [(n, days) for n, days in self._days.items() if days and re.fullmatch(r"orders_\d+d", n)]
+        self._weeks = [(name, days) for name, days in orders if days < _MONTHS]
+
+    def _comparable(self, measure: str) -> list[str]:
+        names = (self._quarter[measure], f"{measure}_365d", f"{measure}_total")
+        return [name for name in names if name and name in self.names]
 
     def silence(self, i: int) -> str:
         """How long ago the last purchase was, beside the client's own usual gap."""
         recency = self.columns["recency_days"][i]
-        gap = self.columns.get("gap_days_median", np.full(i + 1, np.nan))[i]
+        gap = self.columns["gap_days_median"][i] if "gap_days_median" in self.columns else np.nan
         usual = f"; usually every {_count(gap)}" if gap >= 1 else ""
         if recency < 1:
             return f"bought today{usual}"
@@ -32,24 +44,22 @@ class Facts:
         return f"no purchase for {_days(recency)}{usual}"
 
     def pace(self, i: int) -> str:
-        """Orders of the last weeks against the rest of the quarter, per day."""
-        month, quarter = str(month_window(self.names, "orders")), str(quarter_window(self.names, "orders"))
-        days, whole = window_days(month) or 0, min(float(window_days(quarter) or 0), self.columns[HISTORY][i])
-        recent, before = self.columns[month][i], self.columns[quarter][i] - self.columns[month][i]
-        rest = whole - days
-        if rest < 1 or (recent <= 0 and before <= 0):
+        """Orders of the last weeks against the rest of the quarter, per day, for the window that stands out most."""
+        quarter = str(self._quarter["orders"])
+        whole, all_orders = min(float(self._days[quarter] or 0), self.columns[HISTORY][i]), self.columns[quarter][i]
+        if all_orders <= 0:
             return f"no order in the last {int(whole)} days"
-        if before <= 0 or recent <= 0:
-            none, some = ("last", "before") if recent <= 0 else ("before", "last")
-            spans = {"last": f"in the last {days} days", "before": f"in the {int(rest)} days before"}
-            return f"no order {spans[none]}, {_count(max(recent, before))} {spans[some]}"
+        month = self._standing_out(all_orders, whole, i)
+        days, recent = self._days[month] or 0, self.columns[month][i]
+        before, rest = all_orders - recent, whole - days
+        if before <= 0 or recent <= 0 or rest < 1:
+            return self._all_at_once(recent, before, days, int(rest))
         ratio = (recent / days) / (before / rest)
-        more = ratio > 1
         times = max(ratio, 1 / ratio)
         if times < _ALMOST:
             return f"orders in the last {days} days as often as in the {int(rest)} days before"
         return (
-            f"orders in the last {days} days {times:.1f} times {'more' if more else 'less'} often "
+            f"orders in the last {days} days {times:.1f} times {'more' if ratio > 1 else 'less'} often "
             f"than in the {int(rest)} days before"
         )
 
@@ -77,7 +87,7 @@ class Facts:
 
     def about(self, name: str, i: int) -> str:
         """Any other feature, by its name."""
-        days = window_days(name)
+        days = self._days[name]
         label = re.sub(r"_\d+d$", "", name).replace("_", " ")
         span = f" in {days} days" if days else ""
         value = self.columns[name][i]
@@ -86,10 +96,25 @@ class Facts:
         shown = _percent if "share" in name else _number
         return f"{label}{span} {shown(value)}; a typical client {shown(self.reference[name])}"
 
+    def _standing_out(self, all_orders: float, whole: float, i: int) -> str:
+        """The window of weeks whose orders are furthest from the quarter's pace, in standard deviations (Poisson)."""
+        found, furthest = self._month, -1.0
+        for name, days in self._weeks:
+            expected = all_orders * days / whole
+            far = abs(self.columns[name][i] - expected) / expected**0.5
+            if days < whole and far > furthest:
+                found, furthest = name, far
+        return found
+
+    @staticmethod
+    def _all_at_once(recent: float, before: float, days: int, rest: int) -> str:
+        if rest < 1 or before <= 0:
+            return f"all {_count(recent)} orders of the quarter in the last {days} days"
+        return f"no order in the last {days} days, {_count(before)} in the {rest} days before"
+
     def _telling(self, measure: str, i: int) -> str | None:
         """The quarter, or the longest window where the client differs more from the median client there."""
-        names = [quarter_window(self.names, measure), f"{measure}_365d", f"{measure}_total"]
-        known = [name for name in names if name and name in self.names]
+        known = self._compared[measure]
         ratios = {name: (self.columns[name][i] + 1) / (abs(self.reference[name]) + 1) for name in known}
         quarter = next(iter(known), None)
         if quarter is None or not 1 / _ALMOST < ratios[quarter] < _ALMOST:
@@ -97,7 +122,7 @@ class Facts:
         return max(known, key=lambda name: max(ratios[name], 1 / max(ratios[name], 1e-9)))
 
     def _span(self, name: str, i: int) -> str:
-        days = window_days(name)
+        days = self._days[name]
         held = self.columns[HISTORY][i] if days is None else min(float(days), self.columns[HISTORY][i])
         return f" in {int(held)} days"
 

@@ -56,13 +56,13 @@ def linear(labelled, trainer):
 
 def test_a_slower_pace_is_told_with_how_many_times_slower(linear):
     explainer = linear
-    slow = _client(explainer, orders_28d=2, orders_14d=0, orders_7d=0, orders_56d=8, orders_90d=20, orders_91d=20)
+    slow = _client(explainer, orders_28d=1, orders_14d=1, orders_7d=1, orders_56d=12, orders_90d=20, orders_91d=20)
     index = [group.key for group in explainer.groups].index("pace")
     words = explainer.groups[index].words
     from perennial.scoring.words import Facts
 
     facts = Facts(slow, explainer.scorer.feature_names, explainer.scorer.reference, "USD")
-    assert words(facts, 0) == "orders in the last 28 days 4.0 times less often than in the 63 days before"
+    assert words(facts, 0) == "orders in the last 28 days 8.4 times less often than in the 63 days before"
     moved, _ = explainer.contributions(slow)
     even = _client(
         explainer, orders_28d=6.15, orders_14d=3, orders_7d=1.5, orders_56d=12.3, orders_90d=20, orders_91d=20
@@ -72,15 +72,29 @@ def test_a_slower_pace_is_told_with_how_many_times_slower(linear):
 
 def test_what_a_reason_says_is_the_score_less_the_score_without_it(explainer, today):
     moved, effect = explainer.contributions(today[:50])
-    model, places = explainer.scorer.model, explainer.groups[0].places
+    keys = [group.key for group in explainer.groups]
+    names, model = explainer.scorer.feature_names, explainer.scorer.model
     changed = today[:50].copy()
-    gap = changed[:, explainer.scorer.feature_names.index("gap_days_median")]
-    typical = explainer.scorer.reference["recency_days"]
-    assert explainer.groups[0].key == "silence"
-    changed[:, list(places)] = np.where(gap >= 1, gap, typical)[:, None]
+    for place in explainer.groups[keys.index("spend")].places:
+        changed[:, place] = explainer.scorer.reference[names[place]]
     expected = model.shown(model.link(today[:50])) - model.shown(model.link(changed))
-    assert effect[:, 0] == pytest.approx(expected, abs=1e-12)
-    assert moved[:, 0] == pytest.approx(model.link(today[:50]) - model.link(changed), abs=1e-9)
+    assert np.abs(expected).max() > 0.01
+    assert effect[:, keys.index("spend")] == pytest.approx(expected, abs=1e-12)
+    assert moved[:, keys.index("spend")] == pytest.approx(model.link(today[:50]) - model.link(changed), abs=1e-9)
+
+
+def test_what_is_put_instead_of_silence_is_possible(linear):
+    """Who bought one usual gap ago has an order in every longer window, and none in the shorter ones."""
+    silent = _client(linear, recency_days=60, gap_days_median=10, orders_7d=0, orders_14d=0, orders_28d=0, orders_56d=0)
+    recent = _client(linear, recency_days=2, gap_days_median=10, orders_7d=1, orders_14d=3, orders_28d=4, orders_56d=8)
+    group = linear.groups[0]
+    names = [linear.scorer.feature_names[place] for place in group.places]
+    assert group.key == "silence"
+    for client, within, without in ((silent, 1, 0), (recent, 3, 0)):
+        put = dict(zip(names, linear._instead(group, client)[0], strict=True))
+        assert put["recency_days"] == 10
+        assert put["orders_7d"] == without
+        assert put["orders_14d"] == within
 
 
 def test_for_the_logistic_model_a_contribution_is_the_sum_of_coefficient_times_difference(labelled, trainer):

@@ -1,6 +1,7 @@
 """Alembic's environment: the engine is handed in by perennial.ledger.engine."""
 
 from alembic import context
+
 from perennial.ledger.tables import METADATA
 
 with context.config.attributes["engine"].begin() as connection:
