@@ -111,18 +111,7 @@ def rows_sql(spec: ListSpec) -> str:
     names = [identifier(_PREFIX + name) for name, _ in own]
     address = "cast(null as varchar)" if spec.address == "none" else f"nullif(trim(t.{spec.address}), '')"
     return f"""
-with wanted as (
-    select
-        coalesce(d.client_id, c.client_id) as client_id,
-        d.client_id is not null as is_wanted,
-        c.client_id is not null as is_on_list,
-        c.row_hash as old_hash,
-        c.added_on,
-        d.value,
-        d.next_product
-    from {DESIRED} as d
-    {"full" if spec.list_type == "audience" else "left"} join {CURRENT} as c on c.client_id = d.client_id
-),
+with {_wanted_cte(spec)},
 {_consent_ctes(spec)},
 filled as (
     select
@@ -171,6 +160,21 @@ select
     case when verdict = 'remove' then old_hash else new_hash end as {HASH_COLUMN}
 from judged
 """
+
+
+def _wanted_cte(spec: ListSpec) -> str:
+    return f"""wanted as (
+    select
+        coalesce(d.client_id, c.client_id) as client_id,
+        d.client_id is not null as is_wanted,
+        c.client_id is not null as is_on_list,
+        c.row_hash as old_hash,
+        c.added_on,
+        d.value,
+        d.next_product
+    from {DESIRED} as d
+    {"full" if spec.list_type == "audience" else "left"} join {CURRENT} as c on c.client_id = d.client_id
+)"""
 
 
 def _consent_ctes(spec: ListSpec) -> str:
