@@ -1,0 +1,282 @@
+"""Training when due and scoring, on the published tables of a small shop: 160 households, 200 days, the real models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+
+from factories.small_shop import UNTIL, land_small_shop
+from perennial.contracts.scores import CLIENT_SCORES
+from perennial.core.errors import ContractViolation
+from perennial.core.settings import load_settings
+from perennial.ledger.cards import cards_until, champion, record_card
+from perennial.ledger.engine import open_ledger
+from perennial.ledger.runs import get_run, last_run, version_of
+from perennial.ledger.tables import model_cards
+from perennial.pipeline import scores
+from perennial.pipeline.build import build, publish
+from perennial.pipeline.day import open_day
+from perennial.pipeline.ingest import ingest
+from perennial.pipeline.scores import score, train_if_due
+from perennial.warehouse.reader import open_published
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+class Day:
+    """The published day of the small shop with a ledger of its own: what a test does to the ledger, others do not see."""
+
+    def __init__(self, settings, ledger):
+        self.settings, self.ledger = settings, ledger
+
+    @property
+    def engine(self):
+        return open_ledger(self.settings)
+
+    @property
+    def run(self):
+        run = last_run(self.engine)
+        assert run is not None
+        return run
+
+    @property
+    def cards(self):
+        return cards_until(self.engine, "churn_risk", date(2100, 1, 1))
+
+    def train(self):
+        return train_if_due(self.settings, self.run)
+
+    def score(self):
+        return score(self.settings, self.run)
+
+    def scored(self) -> pa.Table:
+        with open_published(self.settings, version_of(self.engine, self.run.run_id)) as published:
+            return published.query("select * from client_scores order by score, client_id")
+
+    def forget_cards(self):
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(model_cards))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A home whose day is published and trained, and copies of its ledger before and after training."""
+    home = tmp_path_factory.mktemp("small")
+    settings = load_settings({"PERENNIAL_HOME": str(home), "PERENNIAL_CONFIG": str(_config(home))})
+    land_small_shop(settings.landing)
+    ingest(settings)
+    run = open_day(settings)
+    assert run is not None
+    build(settings, run)
+    publish(settings, run)
+    _copy(settings, home / "published.db")
+    report = train_if_due(settings, run)
+    _copy(settings, home / "trained.db")
+    return settings, report
+
+
+def _config(home):
+    """The demo shop's config, but for a sender whose files are complete when they are there."""
+    config = home / "config"
+    shutil.copytree(REPOSITORY / "config", config)
+    sources = config / "sources.yml"
+    sources.write_text(sources.read_text().replace("settle_seconds: 2", "settle_seconds: 0"))
+    return config
+
+
+def _copy(settings, target):
+    open_ledger(settings).dispose()
+    with sa.create_engine(f"sqlite:///{settings.home / 'ledger.db'}").connect() as connection:
+        connection.exec_driver_sql(f"vacuum into '{target}'")
+
+
+def _day(built, name, tmp_path, monkeypatch):
+    settings, _ = built
+    ledger = tmp_path / "ledger.db"
+    shutil.copy(settings.home / f"{name}.db", ledger)
+    monkeypatch.setenv("PERENNIAL_LEDGER_URL", f"sqlite:///{ledger}")
+    return Day(settings, ledger)
+
+
+@pytest.fixture
+def published(built, tmp_path, monkeypatch):
+    return _day(built, "published", tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def trained(built, tmp_path, monkeypatch):
+    return _day(built, "trained", tmp_path, monkeypatch)
+
+
+def test_a_first_day_trains_a_champion_and_states_why_a_score_has_too_little_history(built, trained):
+    _, report = built
+    notes = "\n".join(report.notes)
+    assert "churn_risk: there is no model yet" in notes
+    assert "value_90d: refused, too little history" in notes
+    assert report.rows["churn_risk"] > 500
+    (card,) = trained.cards
+    assert card.status == "champion"
+    assert (trained.settings.home / card.artefact).name.startswith("churn_risk-")
+    assert card.model_version.startswith("churn_risk-2017-10-01-")
+    beside = trained.settings.home / card.artefact.replace(".skops", ".card.json")
+    assert json.loads(beside.read_text()) == card.card
+
+
+def test_L2_training_again_from_the_same_published_day_gives_the_same_version(published, trained):
+    before = {path.name: path.read_bytes() for path in trained.settings.models_dir.iterdir()}
+    wanted = {row.model_version for row in trained.cards}
+    published.forget_cards()
+    published.train()
+    assert {row.model_version for row in published.cards} == wanted
+    assert {path.name: path.read_bytes() for path in published.settings.models_dir.iterdir()} == before
+
+
+def test_a_day_that_was_trained_is_not_trained_again(trained):
+    assert "churn_risk: not due" in trained.train().notes
+    assert len(trained.cards) == 1
+
+
+def test_scores_are_published_as_the_contract_says_one_row_per_client_with_reasons(trained):
+    report = trained.score()
+    table = trained.scored()
+    with open_published(trained.settings, version_of(trained.engine, trained.run.run_id)) as found:
+        clients = (
+            found.query("select client_id from client_features order by client_id").column("client_id").to_pylist()
+        )
+    assert table.column("client_id").to_pylist() == clients
+    assert report.rows == {"churn_risk": len(clients)}
+    assert any(note.startswith("value_90d: no scores, too little history") for note in report.notes)
+    assert table.column_names == CLIENT_SCORES.names
+    values = table.column("value").to_pylist()
+    assert all(0 <= value <= 1 for value in values)
+    assert len(set(values)) > 30
+    reasons = [json.loads(text) for text in table.column("reasons").to_pylist()]
+    assert all(len(found) <= 3 for found in reasons)
+    assert any("no purchase for" in sentence for found in reasons for sentence in found)
+    assert get_run(trained.engine, trained.run.run_id).state == "scored"
+
+
+def test_L2_scoring_twice_and_in_small_chunks_gives_the_same_rows(trained, monkeypatch):
+    trained.score()
+    first = trained.scored()
+    monkeypatch.setattr(scores, "CHUNK_ROWS", 2048)
+    trained.score()
+    assert trained.scored().equals(first)
+
+
+def test_L6_a_day_without_any_training_is_not_scored(published):
+    published.forget_cards()
+    with pytest.raises(ContractViolation, match="run the step that trains"):
+        published.score()
+
+
+def _status(day, status):
+    with day.engine.begin() as connection:
+        connection.execute(sa.update(model_cards).where(model_cards.c.score == "churn_risk").values(status=status))
+
+
+def test_L6_a_model_that_is_worse_than_its_baseline_is_not_scored_with(trained):
+    (card,) = trained.cards
+    _status(trained, "refused")
+    verdict = {"status": "refused", "reason": "its auc is below that of the baseline recency"}
+    with trained.engine.begin() as connection:
+        connection.execute(
+            sa.update(model_cards)
+            .where(model_cards.c.model_version == card.model_version)
+            .values(card={**card.card, "verdict": verdict})
+        )
+    with pytest.raises(ContractViolation, match="was refused: its auc is below that of the baseline recency"):
+        trained.score()
+
+
+def test_the_former_champion_stays_when_its_challenger_is_refused(trained):
+    (card,) = trained.cards
+    record_card(trained.engine, replace(card, model_version="worse", status="refused"))
+    trained.score()
+    assert set(trained.scored().column("model_version").to_pylist()) == {card.model_version}
+
+
+def test_L2_a_model_trained_after_the_day_is_never_used_for_it(trained):
+    (card,) = trained.cards
+    record_card(trained.engine, replace(card, model_version="later", trained_as_of=UNTIL + timedelta(days=1)))
+    trained.score()
+    assert set(trained.scored().column("model_version").to_pylist()) == {card.model_version}
+
+
+def _altered(day, **changes):
+    (card,) = day.cards
+    with day.engine.begin() as connection:
+        connection.execute(
+            sa.update(model_cards)
+            .where(model_cards.c.model_version == card.model_version)
+            .values(card={**card.card, **changes.pop("card", {})}, **changes)
+        )
+
+
+def test_a_feature_that_is_missing_is_named_and_never_filled(trained):
+    (card,) = trained.cards
+    _altered(trained, card={"features": [*card.card["features"], {"name": "orders_4d", "kind": "number"}]})
+    with pytest.raises(ContractViolation, match="client_features:orders_4d"):
+        trained.score()
+
+
+def test_changed_features_make_training_due_and_the_day_can_be_scored_again(trained):
+    (card,) = trained.cards
+    _altered(trained, card={"features": [*card.card["features"], {"name": "orders_4d", "kind": "number"}]})
+    notes = trained.train().notes
+    assert "churn_risk: the features have changed: now without orders_4d" in notes
+
+
+def test_an_artefact_that_is_gone_stops_the_day(trained, tmp_path):
+    _altered(trained, artefact="models/churn_risk-0123456789abcdef.skops")
+    with pytest.raises(ContractViolation, match="the artefact of the champion model is gone"):
+        trained.score()
+
+
+def test_drifted_features_make_training_due_and_the_same_ones_do_not(trained):
+    (card,) = trained.cards
+    earlier = UNTIL - timedelta(days=9)
+    older = {**card.card, "trained_as_of": earlier.isoformat()}
+    _altered(trained, card=older, trained_as_of=earlier, model_version="older")
+    assert "churn_risk: not due" in trained.train().notes
+    (card,) = trained.cards
+    name = card.card["drift_features"][0]
+    bins = card.card["bins"][name]
+    shares = [1.0] + [0.0] * (len(bins["shares"]) - 1)
+    _altered(trained, card={"bins": {**card.card["bins"], name: {**bins, "shares": shares}}})
+    notes = trained.train().notes
+    assert any(note.startswith(f"churn_risk: {name} has drifted: PSI") for note in notes)
+    newest = champion(trained.cards, horizon_days=28)
+    assert newest is not None
+    assert newest.trained_as_of == UNTIL
+
+
+def test_another_horizon_needs_another_model(trained):
+    file = trained.settings.file
+    scoring = file.scoring.model_copy(update={"churn_horizon_days": 14})
+    other = trained.settings.model_copy(update={"file": file.model_copy(update={"scoring": scoring})})
+    with pytest.raises(ContractViolation, match="for 14 days"):
+        score(other, trained.run)
+
+
+def test_the_steps_are_imported_without_scikit_learn():
+    code = (
+        "import sys, perennial.pipeline.scores; print([m for m in ('sklearn', 'scipy', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(REPOSITORY / "plugins")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
