@@ -35,8 +35,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 class Day:
     """The published day of the small shop with a ledger of its own: what a test does to the ledger, others do not see."""
 
-    def __init__(self, settings, ledger):
-        self.settings, self.ledger = settings, ledger
+    def __init__(self, settings):
+        self.settings = settings
 
     @property
     def engine(self):
@@ -99,22 +99,21 @@ def _copy(settings, target):
         connection.exec_driver_sql(f"vacuum into '{target}'")
 
 
-def _day(built, name, tmp_path, monkeypatch):
+def _day(built, name, tmp_path):
     settings, _ = built
     ledger = tmp_path / "ledger.db"
     shutil.copy(settings.home / f"{name}.db", ledger)
-    monkeypatch.setenv("PERENNIAL_LEDGER_URL", f"sqlite:///{ledger}")
-    return Day(settings, ledger)
+    return Day(settings.model_copy(update={"ledger_override": f"sqlite:///{ledger}"}))
 
 
 @pytest.fixture
-def published(built, tmp_path, monkeypatch):
-    return _day(built, "published", tmp_path, monkeypatch)
+def published(built, tmp_path):
+    return _day(built, "published", tmp_path)
 
 
 @pytest.fixture
-def trained(built, tmp_path, monkeypatch):
-    return _day(built, "trained", tmp_path, monkeypatch)
+def trained(built, tmp_path):
+    return _day(built, "trained", tmp_path)
 
 
 def test_a_first_day_trains_a_champion_and_states_why_a_score_has_too_little_history(built, trained):
