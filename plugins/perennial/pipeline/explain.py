@@ -15,6 +15,7 @@ from perennial.core.errors import PermanentError, Problem
 from perennial.core.settings import Settings
 from perennial.ledger.consents import consent_state
 from perennial.ledger.engine import open_ledger
+from perennial.ledger.runs import get_run
 from perennial.pipeline.plan import day_facts, published_version
 from perennial.targeting.catalogue import SCORES_TABLE
 from perennial.targeting.config import load_targeting
@@ -36,6 +37,7 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
     run has published nothing.
     """
     engine = open_ledger(settings)
+    run = get_run(engine, run.run_id)
     with open_published(settings, published_version(engine, run)) as published:
         who = _identify(published, client)
         client_id = str(who["client_id"])
@@ -51,7 +53,7 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
             "segments": explain_segments(published, targeting, known.catalogue, client_id),
             "consents": _consents(engine, client_id, run.as_of),
             "campaigns": explain_campaigns(
-                published, targeting, known, client_id, _outcomes(published, client_id, run.as_of)
+                published, targeting, known, client_id, _outcomes(published, client_id, run)
             ),
         }
         since = first_day_of_contacts(targeting, run.as_of)
@@ -100,13 +102,13 @@ def _scores(published: Published, client_id: str, as_of: date) -> list[dict[str,
     return [{**row, "reasons": json.loads(row["reasons"]) if row["reasons"] else []} for row in rows]
 
 
-def _outcomes(published: Published, client_id: str, as_of: date) -> dict[str, dict[str, Any]]:
-    if OUTCOMES_TABLE not in published.tables():
-        return {}
+def _outcomes(published: Published, client_id: str, run: DayRun) -> dict[str, dict[str, Any]] | None:
+    if OUTCOMES_TABLE not in published.tables() or run.state not in ("planned", "done"):
+        return None
     rows = _rows(
         published,
         f"select * from {OUTCOMES_TABLE} where client_id = $id and as_of_date = cast($as_of as date)",
-        {"id": client_id, "as_of": as_of},
+        {"id": client_id, "as_of": run.as_of},
     )
     return {row["campaign_id"]: {k: v for k, v in row.items() if k not in _OWN_COLUMNS} for row in rows}
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from perennial.core.yamlfile import read_yaml
 
 Kind = Literal["number", "text", "date", "boolean"]
 
@@ -13,7 +16,10 @@ METRICS, CLIENTS, SCORES_TABLE = "client_metrics", "dim_clients", "client_scores
 SCORES = ("churn_risk", "value_90d")
 _KEYS = frozenset({"client_id", "as_of_date", "namespace", "currency"})
 _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-    ("number", ("decimal", "numeric", "double", "float", "real", "bigint", "integer", "int", "smallint", "hugeint")),
+    (
+        "number",
+        ("decimal", "numeric", "double", "double precision", "float", "real", "bigint", "integer", "int", "smallint"),
+    ),
     ("text", ("varchar", "text", "character varying")),
     ("date", ("date",)),
     ("boolean", ("boolean", "bool")),
@@ -43,6 +49,20 @@ def catalogue_of(tables: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, N
             if kind and column not in names and column not in _KEYS and not column.endswith("_key"):
                 names[column] = Name(kind, table)
     return names
+
+
+def contracted_tables(dbt_project_dir: Path) -> dict[str, list[tuple[str, str]]]:
+    """The tables that rules read, as the dbt project contracts them: for checks before anything is published.
+
+    Raises ConfigError when a file of the project is no YAML.
+    """
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for path in sorted(dbt_project_dir.glob("models/marts/**/*.yml")):
+        for model in (read_yaml(path).data or {}).get("models", ()):
+            if model["name"] in (METRICS, CLIENTS):
+                columns = model.get("columns", ())
+                tables[model["name"]] = [(column["name"], str(column.get("data_type", ""))) for column in columns]
+    return tables
 
 
 def kind_of(sql_type: str) -> Kind | None:

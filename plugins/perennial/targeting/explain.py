@@ -7,7 +7,7 @@ from typing import Any
 
 from perennial.contracts.targeting import Campaign
 from perennial.targeting.catalogue import Catalogue
-from perennial.targeting.config import Targeting
+from perennial.targeting.config import AUDIENCE_PREFIX, Targeting
 from perennial.targeting.next_product import choose_products, reason
 from perennial.targeting.notes import sentence
 from perennial.targeting.planning import register_cards
@@ -17,6 +17,7 @@ from perennial.targeting.schedule import anniversary_sql, not_due
 from perennial.targeting.session import Binder, Session, make_table
 
 Told = dict[str, Any]
+_NO_OUTCOME = {"outcome": "no candidate"}
 
 
 def explain_segments(session: Session, targeting: Targeting, catalogue: Catalogue, client_id: str) -> list[Told]:
@@ -30,14 +31,20 @@ def explain_segments(session: Session, targeting: Targeting, catalogue: Catalogu
 
 
 def explain_campaigns(
-    session: Session, targeting: Targeting, known: Known, client_id: str, outcomes: Mapping[str, Told]
+    session: Session, targeting: Targeting, known: Known, client_id: str, outcomes: Mapping[str, Told] | None
 ) -> list[Told]:
-    """Each card: the client's outcome of the day and its rule, or why the client was no candidate."""
+    """Each card: the client's outcome of the day and its rule, or why the client was no candidate.
+
+    `outcomes` None: the day has not been planned.
+    """
     row = _row(session, client_id)
     reasons = _product_reasons(session, targeting, client_id)
     told = []
     for card in targeting.campaigns:
-        found = outcomes.get(card.id) or _no_candidate(session, card, known, client_id)
+        found = (
+            _no_candidate(session, card, known, row) if outcomes is not None else {**_NO_OUTCOME, "rule": "not_planned"}
+        )
+        found = (outcomes or {}).get(card.id, found)
         told.append(
             {
                 "campaign": card.id,
@@ -70,17 +77,18 @@ def _terms(session: Session, targeting: Targeting, catalogue: Catalogue, text: s
     return told
 
 
-def _no_candidate(session: Session, card: Campaign, known: Known, client_id: str) -> Told:
+def _no_candidate(session: Session, card: Campaign, known: Known, row: Told) -> Told:
     reason_why = not_due(card, known.as_of)
     if reason_why:
-        return {"outcome": "no candidate", "rule": "not_due", "why": reason_why}
+        return {**_NO_OUTCOME, "rule": "not_due", "why": reason_why}
     binder = Binder("day")
     condition = anniversary_sql(card, known.as_of, binder)
     if condition:
         query = f"select coalesce({condition}, false) as holds from t_clients where client_id = $id"
-        if not session.query(query, {**binder.values, "id": client_id}).column("holds")[0].as_py():
-            return {"outcome": "no candidate", "rule": "not_anniversary"}
-    return {"outcome": "no candidate", "rule": "not_in_audience"}
+        if not session.query(query, {**binder.values, "id": row["client_id"]}).column("holds")[0].as_py():
+            return {**_NO_OUTCOME, "rule": "not_anniversary"}
+    # The day's plan knows no such pair: when the audience holds now, the rules are not those of the plan.
+    return {**_NO_OUTCOME, "rule": "config_changed" if row[AUDIENCE_PREFIX + card.id] else "not_in_audience"}
 
 
 def _product_reasons(session: Session, targeting: Targeting, client_id: str) -> dict[str, str]:

@@ -59,6 +59,8 @@ _SENTENCES = {
     "daily_limit": "the campaign's contacts of the day went to clients who expect more",
     "not_in_audience": "the audience's rule does not hold",
     "not_anniversary": "it is not their anniversary",
+    "not_planned": "the day has not been planned",
+    "config_changed": "was no candidate by the config of the run, and would be one by the config of now",
 }
 
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -8,6 +12,7 @@ import sqlalchemy as sa
 
 from factories.published import AS_OF, card, client, granted, publish_shop, put, write_config
 from perennial.core.errors import ContractViolation
+from perennial.core.settings import REPOSITORY
 from perennial.ledger.consents import append_events
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import get_run, open_run, version_of
@@ -225,3 +230,41 @@ def test_the_summary_adds_up_and_says_why_a_campaign_has_nobody(settings):
 def test_a_day_that_is_not_planned_has_no_summary(settings):
     with pytest.raises(ContractViolation, match="has not been planned"):
         campaign_summary(settings, publish_shop(settings, CLIENTS))
+
+
+PLAN_AND_DIE = """
+import sys
+from factories.tiny_warehouse import kill_self_at
+from perennial.core.settings import load_settings
+from perennial.ledger.engine import open_ledger
+from perennial.ledger.runs import last_run
+from perennial.pipeline.plan import plan
+settings = load_settings()
+kill_self_at("os.rename", sys.argv[1])
+plan(settings, last_run(open_ledger(settings)))
+"""
+
+
+@pytest.mark.parametrize("place", ["client_segments/", "versions/.000003-", "campaign_outcomes/", "versions/.000004-"])
+def test_L1_L8_killed_anywhere_while_planning_a_rerun_gives_the_same(settings, tmp_path, place):
+    run = publish_shop(settings, CLIENTS)
+    environ = {
+        **os.environ,
+        "PERENNIAL_CONFIG": str(settings.config_dir),
+        "PERENNIAL_HOME": str(settings.home),
+        "PYTHONPATH": f"{REPOSITORY / 'plugins'}:{REPOSITORY / 'tests'}",
+    }
+    died = subprocess.run(
+        [sys.executable, "-c", PLAN_AND_DIE, place], check=False, env=environ, capture_output=True, text=True
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    drawn = arms(settings)
+    plan(settings, run)
+    once = planned(settings, run)
+    assert arms(settings) == drawn
+    assert len(once[0]) == 40
+    whole = write_config(tmp_path / "whole", campaigns=CARDS, segments=RULES)
+    consent(whole, *(c["client_id"] for c in CLIENTS[:36]))
+    other = publish_shop(whole, CLIENTS)
+    plan(whole, other)
+    assert (planned(whole, other), arms(whole), parts(whole, other)) == (once, drawn, parts(settings, run))

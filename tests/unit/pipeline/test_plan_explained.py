@@ -6,7 +6,7 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
-from factories.published import AS_OF, card, client, publish_shop, write_config
+from factories.published import AS_OF, card, client, publish_shop, put, write_config
 from perennial.core.errors import PermanentError
 from perennial.ledger.consents import append_events
 from perennial.ledger.engine import open_ledger
@@ -27,12 +27,17 @@ CARDS = (
 
 
 @pytest.fixture
-def told(tmp_path):
+def settings(tmp_path):
     settings = write_config(tmp_path, campaigns=CARDS, segments={"risky": "churn_risk >= 0.4 and recency_days < 30"})
     said = {"purpose": "marketing", "changed_at": datetime(2017, 1, 1), "known_on": AS_OF, "channel": "email"}
     rows = [{"client_ref": "a", "status": "granted", **said}, {"client_ref": "b", "status": "granted", **said}]
     with open_ledger(settings).begin() as connection:
         append_events(connection, pa.Table.from_pylist(rows), source="crm")
+    return settings
+
+
+@pytest.fixture
+def told(settings):
     run = publish_shop(settings, CLIENTS)
     plan(settings, run)
     return lambda who: explain(settings, who, run)
@@ -91,3 +96,14 @@ def test_a_client_without_score_address_or_consent_is_told_so(told):
 def test_an_unknown_client_is_told_with_a_way_to_look(told):
     with pytest.raises(PermanentError, match="no client has the id or key 'nobody'"):
         told("nobody")
+
+
+def test_a_day_that_is_not_planned_is_told_as_such(settings):
+    run = publish_shop(settings, CLIENTS)
+    assert {one["rule"] for one in explain(settings, "a", run)["campaigns"]} == {"not_planned"}
+
+
+def test_rules_that_changed_after_the_plan_are_told_as_such(settings, tmp_path, told):
+    put(tmp_path, "segments/all.yml", {"version": 1, "segments": [{"id": "risky", "description": "", "where": "true"}]})
+    assert campaign(told("b"), "best")["rule"] == "config_changed"
+    assert campaign(told("a"), "best")["rule"] == "allocated"

@@ -7,7 +7,7 @@ import pytest
 from factories.published import CLIENTS, METRICS, card, policy, put, write_config
 from perennial.core.errors import ConfigError
 from perennial.core.settings import REPOSITORY, load_settings
-from perennial.targeting.catalogue import catalogue_of
+from perennial.targeting.catalogue import catalogue_of, contracted_tables
 from perennial.targeting.config import load_campaigns, load_policy, load_segments, load_targeting
 
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "bool": "BOOLEAN", "date32[day]": "DATE"}
@@ -162,6 +162,15 @@ def test_the_shipped_cards_cover_what_the_shop_needs():
     assert cards["bring_a_friend"].list_type == "audience"
     assert any({"sms", "call"} & set(campaign.channels) for campaign in cards.values())
     assert all(0 < campaign.control_share < 1 for campaign in cards.values())
+
+
+@pytest.mark.parametrize("folder", ["config", "config/examples/online_retail"])
+def test_L3_the_shipped_rules_use_only_names_that_the_dbt_project_contracts(folder):
+    settings = _shipped(REPOSITORY / folder)
+    tables = contracted_tables(settings.dbt_project_dir)
+    assert set(tables) == {"client_metrics", "dim_clients"}
+    assert catalogue_of(tables)["gap_days_median"].kind == "number"
+    assert load_targeting(settings, catalogue_of(tables)).campaigns
 
 
 def test_the_wholesaler_of_the_example_needs_no_consent_of_its_accounts():
