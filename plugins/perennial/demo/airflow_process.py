@@ -12,18 +12,20 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
 from perennial.core.settings import REPOSITORY, Settings
+from perennial.demo.running import HOME_MARK, demo_processes
 
 FIRST_PORT = 8080
+_FIRST_LOG_PORT = 8793
 USER = "admin"
 _PORTS_TRIED = 50
 _PARALLEL_TASKS = 4
 _STOP_SECONDS = 30
-_MARK = "PERENNIAL_DEMO_HOME"
 _PR_SET_PDEATHSIG = 1
 _SECRET_BYTES = {"fernet_key": 32, "jwt_secret": 64}
 
@@ -37,6 +39,8 @@ class AirflowProcess:
         self.log_path = settings.home / "logs" / "airflow.log"
         self.password_path = self.home / "passwords.json"
         self.port = 0
+        self.started_at = datetime.now(UTC)
+        self._log_ports = (_FIRST_LOG_PORT, _FIRST_LOG_PORT + 1)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -68,6 +72,9 @@ class AirflowProcess:
         """Start it, after ending what an earlier demo of this home left running."""
         self.end_leftovers()
         self.port = _free_port(FIRST_PORT)
+        worker = _free_port(_FIRST_LOG_PORT)
+        self._log_ports = (worker, _free_port(worker + 1))
+        self.started_at = datetime.now(UTC)
         _ = self.password  # made before Airflow looks for the file
         self.log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.log_path.open("ab") as log:
@@ -97,7 +104,7 @@ class AirflowProcess:
 
     def end_leftovers(self) -> int:
         """End every process that carries this home's mark, as after a SIGKILL of the demo; gives how many."""
-        found = [process for process in psutil.process_iter() if self._is_ours(process)]
+        found = [psutil.Process(pid) for pid in demo_processes(self.settings.home) if pid != os.getpid()]
         for process in found:
             _quietly(process.terminate)
         _gone, alive = psutil.wait_procs(found, timeout=5)
@@ -106,20 +113,12 @@ class AirflowProcess:
         psutil.wait_procs(alive, timeout=5)
         return len(found)
 
-    def _is_ours(self, process: psutil.Process) -> bool:
-        if process.pid == os.getpid():
-            return False
-        try:
-            return process.environ().get(_MARK) == str(self.settings.home)
-        except (psutil.Error, OSError):
-            return False
-
     def environment(self) -> dict[str, str]:
         """The environment of every Airflow process: the same variables that a server would set."""
         home = self.home
         path = os.pathsep.join(p for p in (str(REPOSITORY / "plugins"), os.environ.get("PYTHONPATH", "")) if p)
         ours = {
-            _MARK: str(self.settings.home),
+            HOME_MARK: str(self.settings.home),
             "PERENNIAL_HOME": str(self.settings.home),
             "PERENNIAL_CONFIG": str(self.settings.config_dir),
             "PYTHONPATH": path,
@@ -132,6 +131,8 @@ class AirflowProcess:
                 "DAGS_FOLDER": REPOSITORY / "dags",
                 "PLUGINS_FOLDER": REPOSITORY / "plugins",
                 "LOAD_EXAMPLES": False,
+                # A paused DAG's watchers are registered only when its file is read again, half a minute later.
+                "DAGS_ARE_PAUSED_AT_CREATION": False,
                 "EXECUTOR": "LocalExecutor",
                 "PARALLELISM": _PARALLEL_TASKS,
                 "EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
@@ -142,7 +143,11 @@ class AirflowProcess:
             "DATABASE": {"SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}"},
             "API": {"HOST": "127.0.0.1", "PORT": self.port, "BASE_URL": self.url, "WORKERS": 1},
             "API_AUTH": {"JWT_SECRET_CMD": self._secret_command("jwt_secret")},
-            "LOGGING": {"BASE_LOG_FOLDER": home / "logs"},
+            "LOGGING": {
+                "BASE_LOG_FOLDER": home / "logs",
+                "WORKER_LOG_SERVER_PORT": self._log_ports[0],
+                "TRIGGER_LOG_SERVER_PORT": self._log_ports[1],
+            },
             "DAG_PROCESSOR": {"REFRESH_INTERVAL": 10, "MIN_FILE_PROCESS_INTERVAL": 30},
             # A demo that was killed is started again at once: what it left half done is taken up within seconds.
             "SCHEDULER": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,14 +51,7 @@ class Watch:
         """Wait until Airflow is healthy and has read our DAGs; then let them run."""
         self._wait(self.api.healthy, _START_SECONDS, "Airflow starts")
         self._wait(self._parsed, _START_SECONDS, "Airflow reads the DAGs")
-        self.api.ensure_pool(POOL, 1, "One writer at a time in the embedded warehouse")
-        for task in self.api.task_instances():
-            self.seen[task.key] = task.state
-        self.events_seen |= {event["id"] for event in self.api.asset_events()}
-        paused = self.api.dags()
-        for dag_id in CHAIN:
-            if paused[dag_id]:
-                self.api.unpause(dag_id)
+        self._wait(self._let_run, _START_SECONDS, "Airflow takes our DAGs")
 
     def until_done(self, day: date | None) -> date:
         """Tell what happens until the lists of `day` (or of the newest day) are there. Raises on a failed task."""
@@ -74,6 +67,25 @@ class Watch:
         self._wait(done, _DAY_SECONDS, "the chain runs")
         self._tell()
         return found[0]
+
+    def _let_run(self) -> bool:
+        """Make the pool, unpause our DAGs, and leave untold what happened before this start; False to try again."""
+        try:
+            self.api.ensure_pool(POOL, 1, "One writer at a time in the embedded warehouse")
+            paused = self.api.dags()
+            for dag_id in CHAIN:
+                if paused[dag_id]:
+                    self.api.unpause(dag_id)
+            old_tasks = [t for t in self.api.task_instances() if t.started and self._is_old(t.started)]
+            old_events = [e for e in self.api.asset_events() if self._is_old(e["timestamp"])]
+        except OSError:
+            return False
+        self.seen |= {task.key: task.state for task in old_tasks}
+        self.events_seen |= {event["id"] for event in old_events}
+        return True
+
+    def _is_old(self, moment: str) -> bool:
+        return datetime.fromisoformat(moment) < self.airflow.started_at
 
     def _parsed(self) -> bool:
         try:
