@@ -104,7 +104,8 @@ class AirflowProcess:
 
     def end_leftovers(self) -> int:
         """End every process that carries this home's mark, as after a SIGKILL of the demo; gives how many."""
-        found = [psutil.Process(pid) for pid in demo_processes(self.settings.home) if pid != os.getpid()]
+        others = (pid for pid in demo_processes(self.settings.home) if pid != os.getpid())
+        found = [process for process in map(_alive, others) if process is not None]
         for process in found:
             _quietly(process.terminate)
         _gone, alive = psutil.wait_procs(found, timeout=5)
@@ -168,6 +169,13 @@ def _die_with_parent() -> None:
     """Linux: the child gets SIGINT when the demo dies, however it dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _alive(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _quietly(action: object) -> None:
