@@ -1,4 +1,7 @@
-"""What has landed (each batch: landed = loaded + quarantined + duplicate), which days were run, what is published."""
+"""What has landed, which days were run, what each score stands on, what is published.
+
+Of each batch landed = loaded + quarantined + duplicate.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print batches, runs, the published version and what the next day waits for."""
+    """Print batches, runs, scores, the published version and what the next day waits for."""
     from perennial.core.settings import load_settings
 
     found = read(load_settings(), max(args.last, 1))
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read(settings: Settings, last: int) -> dict[str, Any]:
-    """The newest `last` batches and runs, the published version, and what the next day waits for."""
+    """The newest `last` batches and runs, each score's model, the published version, what the next day waits for."""
     from perennial.pipeline.day import waiting_for
     from perennial.warehouse.versions import current_id
 
@@ -41,9 +44,25 @@ def read(settings: Settings, last: int) -> dict[str, Any]:
         "home": settings.home,
         "batches": batches,
         "runs": runs,
+        "scores": _scores(settings, runs),
         "published": current_id(settings),
         "waiting_for": list(waiting_for(settings)),
     }
+
+
+def _scores(settings: Settings, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the newest run is scored with; a score without a model says why."""
+    from perennial.pipeline.scores import score_states
+
+    return [
+        {
+            "score": state.score,
+            "model_version": state.used.model_version if state.used else None,
+            "note": state.sentence,
+        }
+        for run in runs[:1]
+        for state in score_states(settings, run["as_of"])
+    ]
 
 
 def _recorded(settings: Settings, last: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -70,6 +89,8 @@ def _show(found: dict[str, Any]) -> None:
     if found["runs"]:
         runs = [(one["run_id"], one["state"], len(one["batch_ids"]), one["version_id"]) for one in found["runs"]]
         output.print_table(("run", "state", "batches", "version"), runs, title="Days, newest first")
+    for score in found["scores"]:
+        print(score["note"])
     print(f"Published: {found['published'] or 'nothing yet'}")
     for waiting in found["waiting_for"]:
         print(f"The next day waits: {waiting}")

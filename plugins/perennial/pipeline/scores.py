@@ -73,9 +73,10 @@ def train_if_due(settings: Settings, run: DayRun) -> StepReport:
 def score(settings: Settings, run: DayRun) -> StepReport:
     """Score every client of the run's date with the newest champion trained at or before it, with reasons; publish.
 
-    A score whose training was refused for too little history is left out, with a note. Raises ContractViolation (L6)
-    when a score was never trained, when its only model was worse than a baseline, when the features are not those that
-    the model was trained on, or when the artefact is gone or altered.
+    A score whose only training was refused (too little history, worse than a baseline) has no rows, with a note: what
+    stands on it is then refused by name (`score_missing`), and the rest of the day goes on. Raises ContractViolation
+    (L6) when a score was never trained, when the features are not those that the model was trained on, or when the
+    artefact is gone or altered.
     """
     started = time.perf_counter()
     engine = open_ledger(settings)
@@ -84,11 +85,14 @@ def score(settings: Settings, run: DayRun) -> StepReport:
     counts: dict[str, int] = {}
     with open_published(settings, version_of(engine, run.run_id)) as published:
         for task in tasks_of(settings):
-            stored, note = _model_for(settings, run, task)
-            if stored is None:
-                notes.append(note)
+            state = _state_of(settings, task, run.as_of)
+            if state.used is not None:
+                used.append(_load(settings, state.used, published))
+            elif state.refused is not None:
+                notes.append(state.sentence)
             else:
-                used.append(_load(settings, stored, published))
+                fix = "run the step that trains (`train_models`) for this day first"
+                raise ContractViolation(Problem(f"ledger.model_cards:{task.score}", state.sentence, fix))
         reader = pa.RecordBatchReader.from_batches(CLIENT_SCORES, _scores(published, run.as_of, used, counts))
         version = publish_table(settings, run, SCORES, reader, step="scores")
     advance(engine, run.run_id, "scored", version_id=version)
@@ -111,16 +115,14 @@ def _due(settings: Settings, run: DayRun, published: Published, task: Task) -> s
     from perennial.scoring.drift import drift
     from perennial.scoring.due import due_reason
 
-    cards = ledger_cards.cards_until(open_ledger(settings), task.score, run.as_of)
-    champion = ledger_cards.champion(cards, horizon_days=task.horizon_days)
-    refused = ledger_cards.last_refused(cards, horizon_days=task.horizon_days)
+    state = _state_of(settings, task, run.as_of)
     return due_reason(
-        champion.card if champion else None,
+        state.used.card if state.used else None,
         as_of=run.as_of,
         schema=_found_schema(published, run.as_of),
         train_every_days=settings.scoring.train_every_days,
         max_psi=settings.scoring.max_drift_psi,
-        last_refused=refused.trained_as_of if refused else None,
+        last_refused=state.refused.trained_as_of if state.refused else None,
         drift_of=lambda bins: drift(bins, _features(published, run.as_of, list(bins))),
     )
 
@@ -203,22 +205,43 @@ def _figures(card: dict[str, Any]) -> str:
     return f"{merit} {mine:.3f} at {card['cuts']['test']}; best baseline {best} {known[best]:.3f}"
 
 
-def _model_for(settings: Settings, run: DayRun, task: Task) -> tuple[StoredCard | None, str]:
-    """The champion, or None and the note why there is none. Raises ContractViolation when that must stop the day."""
-    cards = ledger_cards.cards_until(open_ledger(settings), task.score, run.as_of)
-    champion = ledger_cards.champion(cards, horizon_days=task.horizon_days)
-    if champion is not None:
-        return champion, ""
+@dataclass(frozen=True)
+class ScoreState:
+    """Which model a score has on a date: the one in use, if any, and the newest training that was refused."""
+
+    score: str
+    as_of: date
+    horizon_days: int
+    used: StoredCard | None
+    refused: StoredCard | None
+
+    @property
+    def sentence(self) -> str:
+        """What people should know of it; a score without a model says what that means."""
+        refused = ""
+        if self.refused is not None:
+            reason = str(self.refused.card["verdict"]["reason"])
+            refused = f"the training of {self.refused.trained_as_of} was refused: {reason}"
+        if self.used is not None:
+            age = (self.as_of - self.used.trained_as_of).days
+            told = f"{self.score}: {self.used.model_version}, trained {age} days ago, is in use"
+            newer = self.refused is not None and self.refused.trained_as_of > self.used.trained_as_of
+            return f"{told}; {refused}" if newer else told
+        if self.refused is None:
+            return f"{self.score}: no model was trained at or before {self.as_of} for {self.horizon_days} days"
+        return f"{self.score}: NO SCORES, {refused}; campaigns that stand on it refuse everyone (score_missing)"
+
+
+def score_states(settings: Settings, as_of: date) -> list[ScoreState]:
+    """The state of each score as of a date, for people."""
+    return [_state_of(settings, task, as_of) for task in tasks_of(settings)]
+
+
+def _state_of(settings: Settings, task: Task, as_of: date) -> ScoreState:
+    cards = ledger_cards.cards_until(open_ledger(settings), task.score, as_of)
+    used = ledger_cards.champion(cards, horizon_days=task.horizon_days)
     refused = ledger_cards.last_refused(cards, horizon_days=task.horizon_days)
-    where = f"ledger.model_cards:{task.score}"
-    if refused is None:
-        problem = f"no model was trained at or before {run.as_of} for {task.horizon_days} days"
-        raise ContractViolation(Problem(where, problem, "run the step that trains (`train_models`) for this day first"))
-    reason = str(refused.card["verdict"]["reason"])
-    if refused.artefact.endswith(".skops"):
-        fix = f"read {refused.artefact}'s card; give the model more history or better features, and train again"
-        raise ContractViolation(Problem(where, f"its only model, {refused.model_version}, was refused: {reason}", fix))
-    return None, f"{task.score}: no scores, {reason}"
+    return ScoreState(task.score, as_of, task.horizon_days, used, refused)
 
 
 def _load(settings: Settings, stored: StoredCard, published: Published) -> _Used:

@@ -26,7 +26,8 @@ from perennial.pipeline import scores
 from perennial.pipeline.build import build, publish
 from perennial.pipeline.day import open_day
 from perennial.pipeline.ingest import ingest
-from perennial.pipeline.scores import score, train_if_due
+from perennial.pipeline.plan import campaign_summary, plan
+from perennial.pipeline.scores import score, score_states, train_if_due
 from perennial.warehouse.reader import open_published
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -153,7 +154,7 @@ def test_scores_are_published_as_the_contract_says_one_row_per_client_with_reaso
         )
     assert table.column("client_id").to_pylist() == clients
     assert report.rows == {"churn_risk": len(clients)}
-    assert any(note.startswith("value_90d: no scores, too little history") for note in report.notes)
+    assert any(note.startswith("value_90d: NO SCORES") and "too little history" in note for note in report.notes)
     assert table.column_names == CLIENT_SCORES.names
     values = table.column("value").to_pylist()
     assert all(0 <= value <= 1 for value in values)
@@ -178,28 +179,51 @@ def test_L6_a_day_without_any_training_is_not_scored(published):
         published.score()
 
 
-def _status(day, status):
-    with day.engine.begin() as connection:
-        connection.execute(sa.update(model_cards).where(model_cards.c.score == "churn_risk").values(status=status))
+def _refuse(day, reason):
+    """As if the training of the day had been refused."""
+    verdict = {"status": "refused", "reason": reason}
+    _altered(day, card={"verdict": verdict}, status="refused")
 
 
-def test_L6_a_model_that_is_worse_than_its_baseline_is_not_scored_with(trained):
-    (card,) = trained.cards
-    _status(trained, "refused")
-    verdict = {"status": "refused", "reason": "its auc is below that of the baseline recency"}
-    with trained.engine.begin() as connection:
-        connection.execute(
-            sa.update(model_cards)
-            .where(model_cards.c.model_version == card.model_version)
-            .values(card={**card.card, "verdict": verdict})
-        )
-    with pytest.raises(ContractViolation, match="was refused: its auc is below that of the baseline recency"):
-        trained.score()
+def test_L6_without_a_former_model_a_refused_one_stops_what_stands_on_it_and_nothing_else(trained):
+    _refuse(trained, "its auc is below that of the baseline recency")
+    report = trained.score()
+    assert report.rows == {}
+    told = "NO SCORES, the training of 2017-10-01 was refused: its auc is below that of the baseline recency"
+    assert any(note.startswith(f"churn_risk: {told}") for note in report.notes)
+    assert trained.scored().num_rows == 0
+    notes = plan(trained.settings, trained.run).notes
+    assert (
+        "retention: no churn_risk and no value_90d of 2017-10-01, so its candidates are refused (score_missing)"
+        in notes
+    )
+    campaigns = {one.campaign_id: one for one in campaign_summary(trained.settings, trained.run)}
+    waiting = campaigns["retention"]
+    assert waiting.refused["score_missing"] > 0
+    assert (waiting.target, waiting.control) == (0, 0)
+    assert campaigns["newsletter"].target > 20
+    assert "score_missing" not in campaigns["newsletter"].refused
+
+
+def test_a_score_without_a_model_is_told_as_long_as_it_has_none(trained):
+    states = {state.score: state for state in score_states(trained.settings, UNTIL)}
+    assert states["churn_risk"].sentence.endswith("trained 0 days ago, is in use")
+    assert (
+        "value_90d: NO SCORES, the training of 2017-10-01 was refused: too little history"
+        in states["value_90d"].sentence
+    )
 
 
 def test_the_former_champion_stays_when_its_challenger_is_refused(trained):
     (card,) = trained.cards
-    record_card(trained.engine, replace(card, model_version="worse", status="refused"))
+    next_day = UNTIL + timedelta(days=1)
+    worse = {**card.card, "verdict": {"reason": "worse than rfm"}}
+    record_card(
+        trained.engine, replace(card, model_version="worse", status="refused", card=worse, trained_as_of=next_day)
+    )
+    state = score_states(trained.settings, next_day)[0]
+    assert state.used == card
+    assert state.sentence.endswith("is in use; the training of 2017-10-02 was refused: worse than rfm")
     trained.score()
     assert set(trained.scored().column("model_version").to_pylist()) == {card.model_version}
 
