@@ -56,11 +56,13 @@ def get_run(engine: sa.Engine, run_id: str) -> DayRun:
     )
 
 
-def last_run(engine: sa.Engine, as_of: date | None = None) -> DayRun | None:
-    """The newest revision of `as_of`, or of the newest date; None if there is none."""
+def last_run(engine: sa.Engine, as_of: date | None = None, *, state: RunState | None = None) -> DayRun | None:
+    """The newest revision of `as_of`, or of the newest date, in that state or in any; None if there is none."""
     query = sa.select(runs.c.run_id).order_by(runs.c.as_of.desc(), runs.c.revision.desc()).limit(1)
     if as_of is not None:
         query = query.where(runs.c.as_of == as_of)
+    if state is not None:
+        query = query.where(runs.c.state == state)
     with engine.connect() as connection:
         run_id = connection.execute(query).scalar()
     return get_run(engine, run_id) if run_id else None

@@ -23,7 +23,7 @@ from perennial.ledger import runs as ledger_runs
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.tables import batches
 from perennial.sources.config import load_sources
-from perennial.sources.landing import look
+from perennial.sources.landing import LandedFile, look
 
 _SETTLE_MARGIN = 1.0
 _SETTLE_POLL_SECONDS = 0.1
@@ -42,8 +42,10 @@ class DayResult:
 
 
 def open_day(settings: Settings, as_of: date | None = None) -> DayRun | None:
-    """The run of `as_of`, or of the latest complete day; None while no day is complete.
+    """The run of `as_of`, or of the latest complete day; None while no day is complete, or files of it still lie there.
 
+    What lies in the landing zone for the day is waited for, also where the day could do without it: a day that was
+    opened between two commits of one delivery would be computed twice.
     A past day that was run before keeps the set of batches that it was run with. Raises ContractViolation (L6) when
     `as_of` is named but not complete, or when a source is older than its contract allows.
     """
@@ -55,7 +57,7 @@ def open_day(settings: Settings, as_of: date | None = None) -> DayRun | None:
     sources = load_sources(settings)
     latest = _latest_complete_day(committed, sources)
     day = as_of or latest
-    if day is None:
+    if day is None or (as_of is None and _still_landing(settings, sources, day)):
         return None
     if latest is None or day > latest:
         raise ContractViolation(
@@ -73,7 +75,8 @@ def waiting_for(settings: Settings) -> tuple[str, ...]:
     newest = max((row.as_of for row in committed if row.as_of), default=None)
     if newest is None:
         return ("no file has been landed yet",)
-    return _missing(committed, sources, newest)
+    landing = tuple(f"{name} lies in the landing zone" for name in _still_landing(settings, sources, newest))
+    return _missing(committed, sources, newest) + landing
 
 
 def _committed(engine: sa.Engine) -> Sequence[sa.Row[Any]]:
@@ -132,11 +135,22 @@ def _refuse_stale(committed: Sequence[sa.Row[Any]], sources: SourcesFile, day: d
         raise ContractViolation(problems)
 
 
+def _still_landing(settings: Settings, sources: SourcesFile, day: date) -> list[str]:
+    """The files of the day, or of an earlier one, that are there but not committed yet."""
+    found = [look(settings, name) for name in sources.sources]
+    ready = [file.name for each in found for files in each.ready.values() for file in files if _is_until(file, day)]
+    return sorted([*ready, *(name for each in found for names in each.waiting.values() for name in names)])
+
+
+def _is_until(file: LandedFile, day: date) -> bool:
+    return file.file_date is None or file.file_date <= day
+
+
 def unused_batches(settings: Settings, sources: Sequence[str]) -> list[BatchReport]:
     """The committed batches of these sources that no finished run has used yet: what a build would bring in."""
     engine = open_ledger(settings)
-    run = ledger_runs.last_run(engine)
-    used = set(run.batch_ids) if run is not None and run.state == "done" else set()
+    run = ledger_runs.last_run(engine, state="done")
+    used = set(run.batch_ids) if run is not None else set()
     return [
         BatchReport(
             batch_id=row.batch_id,
