@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import date, datetime
-from itertools import groupby, islice
-from operator import attrgetter
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -17,8 +16,8 @@ from perennial.ledger.tables import consent_events
 
 _ID_LENGTH = 32
 _ROWS_AT_ONCE = 10_000
+_ROWS_READ = 50_000
 _ALL = "all"
-_CLIENT = attrgetter("client_ref")
 _STATE = pa.schema([(name, pa.string()) for name in ("client_ref", "channel", "purpose", "status")])
 
 
@@ -51,42 +50,47 @@ def _insert(connection: sa.Connection) -> sa.Insert:
     return statement
 
 
-def consent_state(engine: sa.Engine, as_of: date) -> pa.Table:
-    """What was known at the end of `as_of`: one row per client_ref, channel and purpose, with its status.
+def consent_state(engine: sa.Engine, as_of: date, *, client_ref: str | None = None) -> pa.Table:
+    """What was known at the end of `as_of`: client_ref, channel, purpose (one row for each three, in order), status.
 
     Within the three the latest change wins, and of several at the same moment a withdrawal. A withdrawal for the
     channel or purpose `all` withdraws every grant that it names and that is not later than it. A grant for `all` is a
-    row of its own: it does not undo the withdrawal of one purpose.
+    row of its own: it does not undo the withdrawal of one purpose. `client_ref` asks for one client alone.
     """
-    with engine.connect() as connection:
-        result = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_latest_said(as_of))
-        states = (state for _client, said in groupby(result, _CLIENT) for state in _states(list(said)))
-        parts = []
-        while chunk := list(islice(states, _ROWS_AT_ONCE)):
-            columns = [pa.array(column, pa.string()) for column in zip(*chunk, strict=True)]
-            parts.append(pa.Table.from_arrays(columns, schema=_STATE))
-    return pa.concat_tables(parts) if parts else _STATE.empty_table()
+    with engine.connect().execution_options(reading=True, yield_per=_ROWS_READ) as connection:
+        chunks = connection.execute(_states(as_of, client_ref)).partitions()
+        return pa.Table.from_batches(map(_as_arrow, chunks), schema=_STATE)
 
 
-def _states(said: list[sa.Row[Any]]) -> Iterator[tuple[str, str, str, str]]:
-    """The states of one client, from the last thing that was said of each channel and purpose."""
-    sweeping = [row for row in said if row.status == "withdrawn" and _ALL in (row.channel, row.purpose)]
-    for row in said:
-        withdrawn = any(
-            sweep.channel in (row.channel, _ALL)
-            and sweep.purpose in (row.purpose, _ALL)
-            and sweep.changed_at >= row.changed_at
-            for sweep in sweeping
-        )
-        yield row.client_ref, row.channel, row.purpose, "withdrawn" if withdrawn else row.status
+def _as_arrow(rows: Sequence[sa.Row[Any]]) -> pa.RecordBatch:
+    columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=_STATE)
 
 
-def _latest_said(as_of: date) -> sa.Select[Any]:
+def _states(as_of: date, client_ref: str | None) -> sa.Select[Any]:
+    """The state as one statement: two groupings cost half of what a window over every event does."""
     events = consent_events.c
-    nth = sa.func.row_number().over(
-        partition_by=[events.client_ref, events.channel, events.purpose],
-        order_by=[events.changed_at.desc(), events.status.desc(), events.event_id],  # withdrawn before granted
+    known = events.known_on <= as_of
+    if client_ref is not None:
+        known = sa.and_(known, events.client_ref == client_ref)
+    said = _latest(known).subquery("said")
+    swept = _latest(sa.and_(known, sa.or_(events.channel == _ALL, events.purpose == _ALL))).subquery("swept")
+    withdrawn_by_all = (
+        sa.exists()
+        .where(swept.c.client_ref == said.c.client_ref, swept.c.withdrawn_at == swept.c.changed_at)
+        .where(swept.c.channel.in_([said.c.channel, _ALL]), swept.c.purpose.in_([said.c.purpose, _ALL]))
+        .where(swept.c.changed_at >= said.c.changed_at)
     )
-    columns = [events.client_ref, events.channel, events.purpose, events.status, events.changed_at]
-    said = sa.select(*columns, nth.label("nth")).where(events.known_on <= as_of).subquery()
-    return sa.select(said).where(said.c.nth == 1).order_by(said.c.client_ref, said.c.channel, said.c.purpose)
+    withdrawn = sa.or_(said.c.withdrawn_at == said.c.changed_at, withdrawn_by_all)
+    status = sa.case((withdrawn, "withdrawn"), else_="granted").label("status")
+    key = (said.c.client_ref, said.c.channel, said.c.purpose)
+    return sa.select(*key, status).order_by(*key)
+
+
+def _latest(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Of each client, channel and purpose the moment of the last change, and of the last withdrawal."""
+    events = consent_events.c
+    key = (events.client_ref, events.channel, events.purpose)
+    withdrawn_at = sa.func.max(sa.case((events.status == "withdrawn", events.changed_at)))
+    moments = (sa.func.max(events.changed_at).label("changed_at"), withdrawn_at.label("withdrawn_at"))
+    return sa.select(*key, *moments).where(where).group_by(*key)

@@ -28,10 +28,10 @@ class _Export:
 
 
 def ledger_tables(engine: sa.Engine, run: DayRun) -> Iterator[tuple[str, pa.RecordBatchReader]]:
-    """Name and rows of each table that models read, ordered by key; use each reader up before asking for the next.
+    """Name and rows of each table that models or people read, by key; use each reader up before asking for the next.
 
-    Only what the run may see: its own batches and their files; consents known, and clients assigned, on its date or
-    earlier; what was delivered before its date; runs of earlier dates, and its own date's up to itself.
+    Only what the run may see: its own batches and their files; what was delivered before its date; runs of earlier
+    dates, and its own date's up to itself. Consents and assignments are read from the ledger by those who decide.
     """
     for export in _exports(run):
         schema = pa.schema([(c.name, _arrow_type(c.type)) for c in export.query.selected_columns])
@@ -61,16 +61,14 @@ def unfinished_versions(engine: sa.Engine, newest: int) -> list[str]:
 
 def _exports(run: DayRun) -> list[_Export]:
     own = set(run.batch_ids)
-    consents, deliveries, assignments, runs = t.consent_events, t.deliveries, t.assignments, t.runs
+    deliveries, runs = t.deliveries, t.runs
     earlier = sa.or_(runs.c.as_of < run.as_of, sa.and_(runs.c.as_of == run.as_of, runs.c.revision <= run.revision))
     # The state of a run changes while it works: what is copied here does not, so that a rerun copies the same (L2).
     run_columns = [runs.c[name] for name in ("run_id", "as_of", "revision", "config_digest", "opened_at")]
     return [
         _Export("ledger_batches", _by_key(t.batches), lambda row: row.batch_id in own),
         _Export("ledger_batch_files", _by_key(t.batch_files), lambda row: row.batch_id in own),
-        _Export("ledger_consent_events", _by_key(consents).where(consents.c.known_on <= run.as_of)),
         _Export("ledger_deliveries", _by_key(deliveries).where(deliveries.c.as_of < run.as_of)),
-        _Export("ledger_assignments", _by_key(assignments).where(assignments.c.assigned_on <= run.as_of)),
         _Export("ledger_runs", sa.select(*run_columns).where(earlier).order_by(runs.c.as_of, runs.c.revision)),
     ]
 

@@ -8,8 +8,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import pyarrow.compute as pc
-
 from perennial.contracts.records import DayRun
 from perennial.core.errors import PermanentError, Problem
 from perennial.core.settings import Settings
@@ -114,9 +112,8 @@ def _outcomes(published: Published, client_id: str, run: DayRun) -> dict[str, di
 
 
 def _consents(engine: Any, client_id: str, as_of: date) -> list[dict[str, Any]]:
-    state = consent_state(engine, as_of)
-    own = state.filter(pc.equal(state.column("client_ref"), client_id))
-    return [{name: row[name] for name in ("channel", "purpose", "status")} for row in own.to_pylist()]
+    own = consent_state(engine, as_of, client_ref=client_id)
+    return own.select(["channel", "purpose", "status"]).to_pylist()
 
 
 def _rows(published: Published, sql: str, params: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perennial.core.settings import load_settings
+from perennial.ledger import consents
 from perennial.ledger.consents import append_events, consent_state
 from perennial.ledger.engine import open_ledger
 
@@ -111,6 +112,35 @@ def test_L26_many_clients_are_read_in_chunks_and_none_is_cut_in_two(engine):
     assert state.num_rows == 14_000
     withdrawn = [row["client_ref"] for row in state.to_pylist() if row["status"] == "withdrawn"]
     assert sorted(withdrawn) == sorted(f"c{i:05d}" for i in range(0, 4000, 2) for _ in range(4))
+
+
+def test_the_state_of_one_client_is_that_of_all_narrowed_to_it(engine):
+    for client in ("c1", "c2"):
+        _append(engine, *(_said(channel, "m", "granted", 1, client=client) for channel in ("email", "sms")))
+    _append(engine, _said("all", "m", "withdrawn", 2, client="c2"))
+    one = consent_state(engine, DAY, client_ref="c2").to_pylist()
+    assert one == [row for row in consent_state(engine, DAY).to_pylist() if row["client_ref"] == "c2"]
+    assert {row["status"] for row in one} == {"withdrawn"}
+
+
+def test_reading_the_state_keeps_no_writer_waiting(engine, monkeypatch):
+    _append(engine, *(_said("email", "m", "granted", 1, client=f"c{i}") for i in range(30)))
+    monkeypatch.setattr(consents, "_ROWS_READ", 10)
+    read = consents._as_arrow
+
+    def write_meanwhile(rows):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("pragma busy_timeout = 0")
+            append_events(
+                connection, pa.Table.from_pylist([_said("sms", "m", "granted", 1, client=rows[0][0])]), source="x"
+            )
+            connection.commit()
+        return read(rows)
+
+    monkeypatch.setattr(consents, "_as_arrow", write_meanwhile)
+    assert set(consent_state(engine, DAY).column("channel").to_pylist()) == {"email"}  # a snapshot
+    monkeypatch.undo()
+    assert consent_state(engine, DAY).num_rows == 33
 
 
 EVENT = st.tuples(

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 
 import pytest
 import sqlalchemy as sa
 
 from factories.tiny_warehouse import commit
+from perennial.core.settings import REPOSITORY
 from perennial.ledger import export, runs
 from perennial.ledger.engine import open_ledger
-from perennial.ledger.tables import assignments, consent_events, deliveries
+from perennial.ledger.tables import assignments, deliveries
 
-DAY, NEXT = date(2017, 10, 1), date(2017, 10, 2)
+BEFORE, DAY, NEXT = date(2017, 9, 30), date(2017, 10, 1), date(2017, 10, 2)
 
 
 @pytest.fixture
@@ -27,10 +29,11 @@ def insert(engine, table, *rows):
         connection.execute(sa.insert(table), list(rows))
 
 
-def consent(event_id, known_on):
+def delivery(client_id, as_of):
     return {
-        "event_id": event_id, "client_ref": "c1", "channel": "email", "purpose": "marketing", "status": "granted",
-        "changed_at": datetime(2017, 9, 1), "known_on": known_on, "source": "crm",
+        "campaign_id": "k", "client_id": client_id, "channel": "email", "as_of": as_of, "action": "add",
+        "destination": "outbox", "list_id": "l", "row_hash": "h", "state": "accepted",
+        "recorded_at": datetime(2017, 10, 3),
     }  # fmt: skip
 
 
@@ -44,25 +47,19 @@ def test_L2_a_run_sees_its_own_batches_and_their_files_and_no_others(settings, e
     assert [row["name"] for row in found["ledger_batch_files"]] == ["b1.csv"]
 
 
-def test_L3_nothing_that_was_learned_or_decided_after_the_date_is_seen(engine):
-    insert(engine, consent_events, consent("e1", DAY), consent("e2", NEXT))
-    insert(
-        engine,
-        assignments,
-        *({"experiment": "e", "client_id": f"c{d.day}", "arm": "target", "assigned_on": d} for d in (DAY, NEXT)),
-    )
-    delivery = {
-        "campaign_id": "k", "channel": "email", "action": "add", "destination": "outbox", "list_id": "l", "row_hash": "h",
-        "state": "accepted", "recorded_at": datetime(2017, 10, 3),
-    }  # fmt: skip
-    insert(engine, deliveries, *({**delivery, "client_id": "c", "as_of": d} for d in (date(2017, 9, 30), DAY, NEXT)))
+def test_L3_nothing_that_was_sent_or_run_after_the_date_is_seen(engine):
+    insert(engine, deliveries, *(delivery("c", day) for day in (BEFORE, DAY, NEXT)))
     run = runs.open_run(engine, DAY, (), "config")
     runs.open_run(engine, NEXT, (), "config")
     found = exported(engine, run)
-    assert [row["event_id"] for row in found["ledger_consent_events"]] == ["e1"]
-    assert [row["client_id"] for row in found["ledger_assignments"]] == ["c1"]
-    assert [row["as_of"] for row in found["ledger_deliveries"]] == [date(2017, 9, 30)]
+    assert [row["as_of"] for row in found["ledger_deliveries"]] == [BEFORE]
     assert [row["run_id"] for row in found["ledger_runs"]] == ["2017-10-01.r1"]
+
+
+def test_L26_only_what_models_or_people_read_is_copied(engine):
+    found = exported(engine, runs.open_run(engine, DAY, (), "config"))
+    sources = (REPOSITORY / "dbt_project/models/sources.yml").read_text(encoding="utf-8")
+    assert set(found) == set(re.findall(r"ledger_[a-z_]+", sources))
 
 
 def test_L2_what_is_copied_of_runs_does_not_change_while_they_work(engine):
@@ -74,17 +71,17 @@ def test_L2_what_is_copied_of_runs_does_not_change_while_they_work(engine):
 
 def test_L26_rows_come_in_chunks_in_the_order_of_the_key(engine, monkeypatch):
     monkeypatch.setattr(export, "_ROWS", 10)
-    insert(engine, consent_events, *(consent(f"e{n:03d}", DAY) for n in reversed(range(25))))
+    insert(engine, deliveries, *(delivery(f"c{n:03d}", BEFORE) for n in reversed(range(25))))
     run = runs.open_run(engine, DAY, (), "config")
     tables = {name: list(reader) for name, reader in export.ledger_tables(engine, run)}
-    sizes = [batch.num_rows for batch in tables["ledger_consent_events"]]
-    ids = [value for batch in tables["ledger_consent_events"] for value in batch.column("event_id").to_pylist()]
+    sizes = [batch.num_rows for batch in tables["ledger_deliveries"]]
+    ids = [value for batch in tables["ledger_deliveries"] for value in batch.column("client_id").to_pylist()]
     assert sizes == [10, 10, 5]
-    assert ids == [f"e{n:03d}" for n in range(25)]
+    assert ids == [f"c{n:03d}" for n in range(25)]
 
 
 def test_a_copy_that_is_under_way_keeps_no_writer_waiting(engine):
-    insert(engine, consent_events, consent("e1", DAY))
+    insert(engine, deliveries, delivery("c", BEFORE))
     run = runs.open_run(engine, DAY, (), "config")
     for name, reader in export.ledger_tables(engine, run):
         with engine.connect() as connection:

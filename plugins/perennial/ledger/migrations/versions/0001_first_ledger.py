@@ -57,7 +57,12 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=60), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_consent_events")),
     )
-    op.create_index("ix_consent_events_client_ref", "consent_events", ["client_ref"], unique=False)
+    op.create_index(
+        "ix_consent_events_state",
+        "consent_events",
+        ["client_ref", "channel", "purpose", "changed_at", "status", "known_on"],
+        unique=False,
+    )
     op.create_table(
         "deliveries",
         sa.Column("campaign_id", sa.String(length=60), nullable=False),
