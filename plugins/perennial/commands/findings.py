@@ -36,15 +36,16 @@ class Finding:
 
 
 def check_config(settings: Settings) -> Iterator[Finding]:
-    """Every file below config/, by the loaders that the steps of a day use."""
+    """Every file below config/, by the loaders of the steps of a day; names of metrics by the dbt contracts."""
     from perennial.core.settings import config_files
     from perennial.delivery.destinations import load_destinations
     from perennial.sources.config import load_sources
+    from perennial.targeting.catalogue import catalogue_of, contracted_tables
     from perennial.targeting.config import load_targeting
 
     loaders: list[Callable[[], Any]] = [
         lambda: load_sources(settings),
-        lambda: load_targeting(settings, _published_names(settings)),
+        lambda: load_targeting(settings, catalogue_of(contracted_tables(settings.dbt_project_dir))),
         lambda: load_destinations(settings),
     ]
     wrong = [problem for load in loaders for problem in problems_of(load)]
@@ -52,18 +53,6 @@ def check_config(settings: Settings) -> Iterator[Finding]:
     if not wrong:
         files = config_files(settings.config_dir)
         yield Finding("ok", "config", str(settings.config_dir), f"{len(files)} files are right")
-
-
-def _published_names(settings: Settings) -> dict[str, Any] | None:
-    """The metrics that rules may name; None, and names stay unchecked, while nothing is published."""
-    from perennial.targeting.catalogue import catalogue_of
-    from perennial.warehouse.reader import open_published
-    from perennial.warehouse.versions import current_id
-
-    if current_id(settings) is None:
-        return None
-    with open_published(settings) as published:
-        return catalogue_of(published.tables())
 
 
 def check_connections(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -98,12 +99,16 @@ class SourceEntity(Frozen):
         canonical = ENTITIES[self.entity].columns
         unknown = sorted(set(self.columns) - set(canonical))
         if unknown:
-            raise ValueError(f"{self.entity} has no column {', '.join(unknown)}; it has {', '.join(canonical)}")
+            near = difflib.get_close_matches(unknown[0], canonical, n=1, cutoff=0.6)
+            fix = f"did you mean {near[0]}?" if near else f"it has {', '.join(canonical)}"
+            raise ValueError(f"{self.entity} has no column {', '.join(unknown)}; {fix}")
         missing = [n for n, c in canonical.items() if c.required and n not in self.columns and n != "line_kind"]
         if missing:
-            raise ValueError(f"{self.entity} needs the column {', '.join(missing)}")
+            raise ValueError(f"{self.entity} needs the column {', '.join(missing)}; add it under columns")
         if self.entity == "order_lines" and not {"amount", "unit_price"} & set(self.columns):
-            raise ValueError("order_lines needs amount, or unit_price (amount is then quantity x unit_price)")
+            raise ValueError(
+                "order_lines has no amount; map amount, or unit_price (amount is then quantity x unit_price)"
+            )
         return self
 
 

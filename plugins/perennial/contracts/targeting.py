@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from perennial.core.settings import Frozen
 
@@ -89,13 +89,20 @@ class Campaign(Frozen):
     success_metric: str
     success_window_days: Annotated[int, Field(ge=1)]
 
-    @model_validator(mode="after")
-    def _term_is_in_order(self) -> Campaign:
-        if self.starts_on and self.ends_on and self.ends_on < self.starts_on:
-            raise ValueError(f"ends_on {self.ends_on} is before starts_on {self.starts_on}")
-        if not self.channels:
-            raise ValueError("name at least one channel")
-        return self
+    @field_validator("ends_on")
+    @classmethod
+    def _term_is_in_order(cls, ends_on: date | None, info: ValidationInfo) -> date | None:
+        starts_on = info.data.get("starts_on")
+        if starts_on and ends_on and ends_on < starts_on:
+            raise ValueError(f"ends_on {ends_on} is before starts_on {starts_on}; correct one of the two")
+        return ends_on
+
+    @field_validator("channels")
+    @classmethod
+    def _has_a_channel(cls, channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+        if not channels:
+            raise ValueError("the card has no channel; name at least one channel, as in [email]")
+        return channels
 
 
 class ChannelPolicy(Frozen):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from perennial.core.errors import ConfigError, Problem
+from perennial.core.yamlwords import in_words
 
 Key = str | int
 Model = TypeVar("Model", bound=BaseModel)
@@ -45,9 +46,9 @@ def read_yaml(path: Path) -> YamlDocument:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark.line + 1) if error.problem_mark else 1
-        raise ConfigError(
-            Problem(f"{path}:{line}", f"not YAML: {error.problem}", "mend the indentation or quoting")
-        ) from None
+        tab = "'\\t'" in str(error.problem)
+        fix = "indent with spaces, YAML knows no tabs" if tab else "mend the indentation, quoting or brackets"
+        raise ConfigError(Problem(f"{path}:{line}", f"not YAML: {error.problem}", fix)) from None
     lines = dict(_walk(root, (), path)) if root is not None else {}
     return YamlDocument(path=path, data=yaml.safe_load(text), lines=lines)
 
@@ -72,25 +73,47 @@ def _walk(node: yaml.Node, location: tuple[Key, ...], path: Path) -> Iterator[tu
 def validate(document: YamlDocument, model: type[Model]) -> Model:
     """The document as `model`. Raises ConfigError with one problem per mistake: file, line, field, fix."""
     try:
-        return model.model_validate(document.data)
+        made = model.model_validate(document.data)
     except ValidationError as error:
         raise ConfigError([_as_problem(document, model, detail) for detail in error.errors()]) from None
+    # YAML reads yes, no, on and off as true and false, which pydantic would take for 1 and 0.
+    truths = list(_truths_as_numbers(document.data, made, ()))
+    if truths:
+        fix = "write a number, or the word in quotes"
+        raise ConfigError([Problem(_place(document, at), "YAML reads this as true or false", fix) for at in truths])
+    return made
+
+
+def _truths_as_numbers(data: Any, made: Any, at: tuple[Key, ...]) -> Iterator[tuple[Key, ...]]:
+    if isinstance(data, bool):
+        if isinstance(made, int | float) and not isinstance(made, bool):
+            yield at
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            inner = made.get(key) if isinstance(made, dict) else getattr(made, str(key), None)
+            yield from _truths_as_numbers(value, inner, (*at, key))
+    elif isinstance(data, list) and isinstance(made, list | tuple):
+        for index, (value, inner) in enumerate(zip(data, made, strict=True)):
+            yield from _truths_as_numbers(value, inner, (*at, index))
+
+
+def _place(document: YamlDocument, loc: tuple[Key, ...]) -> str:
+    """file:line:field of a value, or file:line where the whole file is meant."""
+    known = _path_keys(document)
+    location = tuple(key for key in loc if key in known or isinstance(key, int))
+    field = ".".join(str(key) for key in loc)
+    return f"{document.path}:{document.line_of(location)}" + (f":{field}" if field else "")
 
 
 def _as_problem(document: YamlDocument, model: type[BaseModel], detail: ErrorDetails) -> Problem:
-    location = tuple(key for key in detail["loc"] if (key in _path_keys(document)) or isinstance(key, int))
-    field = ".".join(str(key) for key in detail["loc"])
-    where = f"{document.path}:{document.line_of(location)}:{field}"
+    place = _place(document, tuple(detail["loc"]))
     if detail["type"] == "extra_forbidden":
         known = sorted(_field_names(model))
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.6)
-        fix = f"did you mean {near[0]}?" if near else "remove it"
-        return Problem(where, "this key is not known", fix)
+        return Problem(place, "this key is not known", f"did you mean {near[0]}?" if near else "remove it")
     if detail["type"] == "missing":
-        return Problem(where, "this key is missing", f"add `{detail['loc'][-1]}:`")
-    found = detail["input"]
-    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
-    return Problem(where, detail["msg"] + shown, "give a value of that kind")
+        return Problem(place, "this key is missing", f"add `{detail['loc'][-1]}:`")
+    return Problem(place, *in_words(detail))
 
 
 def _path_keys(document: YamlDocument) -> set[Key]:

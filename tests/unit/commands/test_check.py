@@ -46,6 +46,59 @@ def test_each_mistake_is_told_with_its_file_line_and_fix_and_all_at_once(wrong, 
     assert files == {str(sources), str(policy), str(settings.config_dir / "destinations.yml")}
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        (
+            "segments/shop.yml",
+            "rfm_monetary >= 4",
+            "rfm_monetray >= 4",
+            ("13:segments.2.where", "did you mean rfm_monetary?"),
+        ),
+        (
+            "segments/shop.yml",
+            "in ('new', 'active')\n",
+            "in ('new') and best_clients\n",
+            ("segments.1.where", "in a circle"),
+        ),
+        (
+            "segments/shop.yml",
+            "revenue_365d >= 300",
+            "revenue_365d >= 'much'",
+            ("17:segments.3.where", "without quotes"),
+        ),
+        ("campaigns/retention.yml", "audience: at_risk", "audience: at_rsk", ("8:audience", "did you mean at_risk?")),
+        (
+            "campaigns/retention.yml",
+            "main_department_365d]",
+            "main_departement]",
+            ("11:merge_fields.2", "did you mean main_d"),
+        ),
+        ("campaigns/retention.yml", "priority: 10", "never_propose: [FUEL]", ("13:never_propose", "set next_product")),
+        ("campaigns/retention.yml", "id: retention", "id: newsletter", ("2:id", "retention.yml:2:id", "another id")),
+        ("campaigns/retention.yml", "sms, call]", "sms, fax]", ("9:channels.2", "'fax' is not one of email, sms")),
+        (
+            "campaigns/retention.yml",
+            "priority: 10",
+            "starts_on: 2017-10-05\nends_on: 2017-10-01",
+            ("14:ends_on", "is before starts_on 2017-10-05", "correct one of the two"),
+        ),
+        ("sources.yml", '"[0-9]{5,20}"', '"[0-9{5,20}"', ("16:", "not a regular expression", "mend the expression")),
+    ],
+)
+def test_L23_before_anything_is_published_each_mistake_has_file_line_field_and_fix(
+    wrong, settings, file, old, new, told
+):
+    path = settings.config_dir / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    [finding] = wrong("config")
+    shown = " ".join(finding[name] for name in ("where", "message", "fix"))
+    assert [part for part in told if part not in shown] == []
+    assert finding["where"].startswith(str(settings.config_dir))
+    assert finding["fix"]
+
+
 def test_a_wrong_perennial_yml_is_a_finding_too(perennial, settings):
     (settings.config_dir / "perennial.yml").write_text("version: 1\n\tcompany: x\n")
     outcome = perennial("check")

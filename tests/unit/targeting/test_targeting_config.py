@@ -86,9 +86,9 @@ def test_mistakes_of_all_files_are_told_at_once_with_file_line_field_and_fix(tmp
         ),
         ({"starts_on": "2017-10-02", "ends_on": "2017-10-01"}, ["ends_on 2017-10-01 is before starts_on"]),
         ({"audience": "recency_days > 'a'"}, ["audience", "recency_days is a number, but 'a' is a text"]),
-        ({"control_share": 1.5}, ["control_share", "less than or equal to 1"]),
-        ({"offer": {"text": "x", "cost": -1}}, ["offer.cost", "greater than or equal to 0"]),
-        ({"max_contacts_per_day": -1}, ["max_contacts_per_day", "greater than or equal to 0"]),
+        ({"control_share": 1.5}, ["control_share", "1.5 is more than 1", "or less"]),
+        ({"offer": {"text": "x", "cost": -1}}, ["offer.cost", "-1 is less than 0", "or more"]),
+        ({"max_contacts_per_day": -1}, ["max_contacts_per_day", "-1 is less than 0"]),
         ({"colour": "red"}, ["colour", "this key is not known"]),
     ],
 )
