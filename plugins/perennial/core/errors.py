@@ -68,6 +68,12 @@ class PermanentError(PerennialError):
     """Trying again gives the same: fail now."""
 
 
+class Overtaken(PerennialError):  # noqa: N818
+    """A newer day or revision took this run's place: nothing is wrong, and nothing more is to be done for this run."""
+
+    exit_code = 75  # run again: the newer one
+
+
 class RetryableError(PerennialError):
     """The outside failed for a moment (busy, time-out, 5xx): try again later."""
 

@@ -25,6 +25,12 @@ def client_ref_sql(namespace_literal: str, key_column: str) -> str:
     return f"'c' || substr(md5({namespace_literal} || '|' || {key_column}), 1, {_CLIENT_REF_HEX})"
 
 
+def run_order(run_id: str) -> tuple[str, int]:
+    """What orders runs: the business date, then the revision (`2017-10-01.r10` is after `2017-10-01.r9`)."""
+    as_of, _, revision = run_id.partition(".r")
+    return as_of, int(revision) if revision.isdigit() else 0
+
+
 def digest_of(parts: Iterable[str], *, length: int = 16) -> str:
     """The first `length` hex digits of sha256 over the parts, each ended by a unit separator (0x1f)."""
     hasher = hashlib.sha256()

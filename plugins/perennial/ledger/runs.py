@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from perennial.contracts.records import RUN_STATES, DayRun, RunState
 from perennial.core import clock
 from perennial.core.errors import ContractViolation, Problem
+from perennial.core.ids import run_order
 from perennial.ledger.tables import runs
 
 
@@ -68,6 +69,12 @@ def last_run(engine: sa.Engine, as_of: date | None = None, *, state: RunState | 
     return get_run(engine, run_id) if run_id else None
 
 
+def overtaken_by(engine: sa.Engine, run: DayRun) -> DayRun | None:
+    """The newest run, when it is of a later date or revision than `run`."""
+    newest = last_run(engine)
+    return newest if newest is not None and run_order(newest.run_id) > run_order(run.run_id) else None
+
+
 def advance(engine: sa.Engine, run_id: str, state: RunState, *, version_id: str | None = None) -> None:
     """Write that the run has reached `state` (never back to an earlier one) and which published version it made."""
     with engine.begin() as connection:
@@ -83,6 +90,14 @@ def advance(engine: sa.Engine, run_id: str, state: RunState, *, version_id: str 
             changes["version_id"] = version_id
         if changes:
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**changes))
+
+
+def published_version(engine: sa.Engine, run_id: str) -> str:
+    """The published version that the run last wrote. Raises ContractViolation when it has published nothing."""
+    version_id = version_of(engine, run_id)
+    if version_id is None:
+        raise ContractViolation(Problem(run_id, "the run has published nothing", "build and publish it first"))
+    return version_id
 
 
 def version_of(engine: sa.Engine, run_id: str) -> str | None:

@@ -152,7 +152,11 @@ def rerun(as_of: date) -> dict[str, int]:
 
 
 def run_of(events: Any, params: Mapping[str, Any]) -> str:
-    """The one place where a task learns its day: the parameter, else the newest event, else the newest run."""
+    """The one place where a task learns its day: the parameter, else the event of the newest run, else the newest run.
+
+    Events that wait are handed over together: the newest run is what counts, whichever told of itself last.
+    """
+    from perennial.core.ids import run_order
     from perennial.ledger.engine import open_ledger
     from perennial.ledger.runs import last_run
 
@@ -161,7 +165,7 @@ def run_of(events: Any, params: Mapping[str, Any]) -> str:
         as_of = _as_of(params)
         told = [event.extra["run_id"] for event in _flat(events) if event.extra.get("run_id")] if as_of is None else []
         if told:
-            return str(told[-1])
+            return str(max(told, key=run_order))
         run = last_run(engine, as_of)
     if run is None:
         raise AirflowSkipException(f"There is no run {'of ' + as_of.isoformat() if as_of else 'yet'}.")

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from perennial.contracts.records import DayRun, StepReport
-from perennial.core.errors import ContractViolation, Problem
+from perennial.core.errors import ContractViolation, Overtaken, Problem
 from perennial.core.settings import Settings
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.export import ledger_tables, raw_files, unfinished_versions
-from perennial.ledger.runs import advance
+from perennial.ledger.runs import advance, overtaken_by
 from perennial.pipeline.transform import dbt_variables, published_specs, run_dbt
 from perennial.pipeline.turns import turn
 from perennial.warehouse.build_db import (
@@ -69,11 +69,13 @@ def _build(settings: Settings, run: DayRun, select: str | None, extra_vars: dict
 def publish(settings: Settings, run: DayRun) -> StepReport:
     """Publish the run's tested tables and addresses, and remove versions that nobody needs any more.
 
-    Raises ContractViolation when the build is another run's, is unfinished, or would publish personal data.
+    Raises ContractViolation when the build is another run's, is unfinished, or would publish personal data; Overtaken
+    when it is gone because a newer run took its place.
     """
     started = time.perf_counter()
     engine = open_ledger(settings)
     with turn(settings, _TURN):
+        _require_build(settings, run)
         version_id, rows = publish_marts(settings, run)
     advance(engine, run.run_id, "published", version_id=version_id)
     published = time.perf_counter()
@@ -83,11 +85,25 @@ def publish(settings: Settings, run: DayRun) -> StepReport:
     return StepReport(run.run_id, run.as_of, "publish", rows, seconds, (version_id,))
 
 
+def _require_build(settings: Settings, run: DayRun) -> None:
+    """Raises Overtaken when the run's build is not there and a newer run is, ContractViolation when there is none."""
+    try:
+        with build_connection(settings, run, read_only=True) as connection:
+            built_tables(connection, run)
+    except ContractViolation as error:
+        newer = overtaken_by(open_ledger(settings), run)
+        if newer is None:
+            raise
+        problem = f"{newer.run_id} took the place of this run, and its build is gone; nothing of it would be sent"
+        fix = f"nothing to do; `perennial run --as-of {run.as_of}` computes the day again for comparing"
+        raise Overtaken(Problem(run.run_id, problem, fix)) from error
+
+
 def build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> Path:
     """Build `client_features` and `client_labels` for many dates beside the run's build; gives the database's path.
 
     They go to the schema `training`, from the same models and parents as the day's (L3); what the day publishes is not
-    touched. Raises ContractViolation when the run is not built, or for a date after it.
+    touched. Raises ContractViolation when the run is not built, or for a date after it; Overtaken as `publish` does.
     """
     with turn(settings, _TURN):
         _build_features(settings, run, dates)
@@ -99,8 +115,7 @@ def _build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> N
     if late:
         problem = f"features of {', '.join(late)} would be made from days that run {run.run_id} does not know"
         raise ContractViolation(Problem("client_features", problem, f"ask for dates up to {run.as_of}"))
-    with build_connection(settings, run, read_only=True) as connection:
-        built_tables(connection, run)
+    _require_build(settings, run)
     variables = {**dbt_variables(settings, run.as_of, sorted(set(dates))), "training": True}
     run_dbt(settings, run, "run", variables, select="client_features client_labels")
 

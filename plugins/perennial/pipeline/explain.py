@@ -13,8 +13,8 @@ from perennial.core.errors import PermanentError, Problem
 from perennial.core.settings import Settings
 from perennial.ledger.consents import consent_state
 from perennial.ledger.engine import open_ledger
-from perennial.ledger.runs import get_run
-from perennial.pipeline.plan import day_facts, published_version
+from perennial.ledger.runs import get_run, published_version
+from perennial.pipeline.plan import day_facts
 from perennial.targeting.catalogue import SCORES_TABLE
 from perennial.targeting.config import load_targeting
 from perennial.targeting.explain import explain_campaigns, explain_segments
@@ -36,7 +36,7 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
     """
     engine = open_ledger(settings)
     run = get_run(engine, run.run_id)
-    with open_published(settings, published_version(engine, run)) as published:
+    with open_published(settings, published_version(engine, run.run_id)) as published:
         who = _identify(published, client)
         client_id = str(who["client_id"])
         known = known_of(published, published.tables(), run.as_of)
@@ -113,7 +113,8 @@ def _outcomes(published: Published, client_id: str, run: DayRun) -> dict[str, di
 
 def _consents(engine: Any, client_id: str, as_of: date) -> list[dict[str, Any]]:
     own = consent_state(engine, as_of, client_ref=client_id)
-    return own.select(["channel", "purpose", "status"]).to_pylist()
+    rows: list[dict[str, Any]] = own.select(["channel", "purpose", "status"]).to_pylist()
+    return rows
 
 
 def _rows(published: Published, sql: str, params: dict[str, Any]) -> list[dict[str, Any]]:

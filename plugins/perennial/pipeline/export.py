@@ -37,7 +37,7 @@ from perennial.delivery.rows import CONTACTS, Field, ListSpec
 from perennial.ledger.deliveries import ListRecord, accepted, lists_of, mark
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.locks import hold
-from perennial.ledger.runs import advance, get_run, last_run, version_of
+from perennial.ledger.runs import advance, get_run, last_run, published_version
 from perennial.targeting.catalogue import Catalogue, catalogue_of
 from perennial.targeting.config import Targeting, load_targeting
 from perennial.warehouse.publish import private_contacts_path
@@ -168,10 +168,7 @@ def _refuse_changed_config(settings: Settings, run: DayRun) -> None:
 
 @contextmanager
 def _open_day(settings: Settings, engine: sa.Engine, run: DayRun, *, root: Path | None = None) -> Iterator[_Day]:
-    version_id = version_of(engine, run.run_id)
-    if version_id is None:
-        raise ContractViolation(Problem(run.run_id, "the run has published nothing", "run the day again"))
-    with open_published(settings, version_id) as published:
+    with open_published(settings, published_version(engine, run.run_id)) as published:
         targeting = load_targeting(settings, catalogue_of(published.tables()))
         if OUTCOMES_TABLE not in published.tables():
             raise ContractViolation(Problem(run.run_id, f"{OUTCOMES_TABLE} is not published", "plan the day first"))

@@ -17,7 +17,7 @@ from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
 from perennial.ledger import assignments, contact_history
 from perennial.ledger.engine import open_ledger
-from perennial.ledger.runs import advance, get_run, version_of
+from perennial.ledger.runs import advance, get_run, published_version, version_of
 from perennial.targeting.catalogue import catalogue_of
 from perennial.targeting.config import Targeting, load_targeting
 from perennial.targeting.facts import KEPT, DayFacts
@@ -65,7 +65,7 @@ def plan(settings: Settings, run: DayRun) -> StepReport:
     _refuse_changed_config(settings, run)
     if run.is_latest:
         reconcile(settings)  # what was sent before a crash counts (L10)
-    with open_published(settings, published_version(engine, run)) as published:
+    with open_published(settings, published_version(engine, run.run_id)) as published:
         tables = published.tables()
         targeting = load_targeting(settings, catalogue_of(tables))
         facts = day_facts(settings, engine, run, targeting)
@@ -85,7 +85,7 @@ def campaign_summary(settings: Settings, run: DayRun) -> list[CampaignSummary]:
     Raises ContractViolation when the run has not been planned.
     """
     engine = open_ledger(settings)
-    with open_published(settings, published_version(engine, run)) as published:
+    with open_published(settings, published_version(engine, run.run_id)) as published:
         if OUTCOMES_TABLE not in published.tables():
             raise ContractViolation(Problem(run.run_id, "the day has not been planned", "run it first"))
         targeting = load_targeting(settings, catalogue_of(published.tables()))
@@ -93,14 +93,6 @@ def campaign_summary(settings: Settings, run: DayRun) -> list[CampaignSummary]:
     cards = {card.id: card for card in targeting.campaigns}
     ids = sorted({*cards, *(row["campaign_id"] for row in counted)})
     return [_summary(name, cards.get(name), [r for r in counted if r["campaign_id"] == name], run) for name in ids]
-
-
-def published_version(engine: sa.Engine, run: DayRun) -> str:
-    """The version that the run last wrote. Raises ContractViolation when it has published nothing."""
-    version_id = version_of(engine, run.run_id)
-    if version_id is None:
-        raise ContractViolation(Problem(run.run_id, "the run has published nothing", "build and publish it first"))
-    return version_id
 
 
 def day_facts(settings: Settings, engine: sa.Engine, run: DayRun, targeting: Targeting) -> DayFacts:

@@ -18,7 +18,7 @@ from perennial.core.settings import Settings
 from perennial.ledger import cards as ledger_cards
 from perennial.ledger.cards import StoredCard
 from perennial.ledger.engine import open_ledger
-from perennial.ledger.runs import advance, version_of
+from perennial.ledger.runs import advance, published_version
 from perennial.warehouse.publish import publish_table
 from perennial.warehouse.reader import Published, open_published
 
@@ -56,7 +56,7 @@ def train_if_due(settings: Settings, run: DayRun) -> StepReport:
     """
     started = time.perf_counter()
     engine = open_ledger(settings)
-    with open_published(settings, version_of(engine, run.run_id)) as published:
+    with open_published(settings, published_version(engine, run.run_id)) as published:
         reasons = {task.score: _due(settings, run, published, task) for task in tasks_of(settings)}
         due = [task for task in tasks_of(settings) if reasons[task.score]]
         notes = [f"{score}: {reason or 'not due'}" for score, reason in reasons.items()]
@@ -83,7 +83,7 @@ def score(settings: Settings, run: DayRun) -> StepReport:
     used: list[_Used] = []
     notes: list[str] = []
     counts: dict[str, int] = {}
-    with open_published(settings, version_of(engine, run.run_id)) as published:
+    with open_published(settings, published_version(engine, run.run_id)) as published:
         for task in tasks_of(settings):
             state = _state_of(settings, task, run.as_of)
             if state.used is not None:
@@ -323,4 +323,4 @@ def _history_start(published: Published, as_of: date) -> date:
 def _told(model: _Used, counts: dict[str, int], as_of: date) -> str:
     age = (as_of - model.stored.trained_as_of).days
     version = model.stored.model_version
-    return f"{model.stored.score}: {counts.get(model.stored.score, 0)} clients by {version}, trained {age} days ago"
+    return f"{model.stored.score}: {counts.get(model.stored.score, 0):,} clients by {version}, trained {age} days ago"

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.contracts.records import DayRun
+from perennial.core.ids import run_order
 from perennial.core.settings import Settings
 from perennial.core.sqltext import identifier
 from perennial.warehouse.duck import connect, parquet_list, slug
@@ -138,6 +139,7 @@ def write_version(
 ) -> str:
     """Put a version in place, point `current` at it if the run is of the newest day, and give its id.
 
+    `current` never goes back: a slow step of a run leaves it to a later day or revision that was published meanwhile.
     The newest version of the run is given as it is when it says the same already (a step that is run again). The caller
     holds `publishing`.
     """
@@ -150,9 +152,17 @@ def write_version(
         version_id = f"{seq:06d}-{run.as_of.isoformat()}-{slug(step)}"
         base_id = base.id if base else None
         _put(settings, Version(version_id, run.run_id, run.as_of, step, base_id, dict(tables)))
-    if run.is_latest:
+    if run.is_latest and not _is_overtaken(settings, run):
         replace_text(settings.warehouse_dir / "current", version_id)
     return version_id
+
+
+def _is_overtaken(settings: Settings, run: DayRun) -> bool:
+    current = current_id(settings)
+    try:
+        return current is not None and run_order(read_version(settings, current).run_id) > run_order(run.run_id)
+    except FileNotFoundError:  # a pointer to a version that someone has removed holds nobody up
+        return False
 
 
 def _put(settings: Settings, version: Version) -> None:
