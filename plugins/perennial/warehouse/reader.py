@@ -14,8 +14,8 @@ import pyarrow as pa
 from perennial.core.errors import ContractViolation, PermanentError, Problem
 from perennial.core.settings import Settings
 from perennial.core.sqltext import identifier, literal
-from perennial.warehouse.duck import Connection, connect, parquet_list
-from perennial.warehouse.versions import Version, current_id, parse_manifest, parts_dir, versions_dir
+from perennial.warehouse.duck import Connection, connect, first_value, parquet_list
+from perennial.warehouse.versions import Version, current_id, parse_manifest, parts_dir, versions_dir, view_sql
 
 Params = Sequence[Any] | Mapping[str, Any]
 _ROWS = 100_000
@@ -79,10 +79,31 @@ def open_published(settings: Settings, version_id: str | None = None) -> Iterato
     with ExitStack() as stack:
         version = _hold(settings, version_id, stack)
         connection = stack.enter_context(closing(connect(settings)))
-        path = versions_dir(settings) / version.id / "warehouse.duckdb"
-        connection.execute(f"attach {literal(str(path))} as published (read_only)")
-        connection.execute("set search_path = 'published.main'")
+        _attach(settings, connection, version)
         yield Published(connection, version)
+
+
+def _attach(settings: Settings, connection: Connection, version: Version) -> None:
+    """The version's views, on the search path. In a home that was moved or copied they are made anew, in memory.
+
+    The views of warehouse.duckdb hold absolute paths, for BI tools know no other; the manifest's parts are relative.
+    """
+    path = versions_dir(settings) / version.id / "warehouse.duckdb"
+    connection.execute(f"attach {literal(str(path))} as published (read_only)")
+    if not _is_of_this_place(settings, connection):
+        connection.execute("detach published")
+        connection.execute("attach ':memory:' as published")
+        for name, table in version.tables.items():
+            connection.execute(f"create view published.main.{identifier(name)} as {view_sql(settings, table)}")
+    connection.execute("set search_path = 'published.main'")
+
+
+def _is_of_this_place(settings: Settings, connection: Connection) -> bool:
+    """Whether the views read the parts below this home: one of them tells, for all were made together."""
+    view = first_value(
+        connection, "select sql from duckdb_views() where database_name = 'published' and not internal limit 1"
+    )
+    return view is None or literal(f"{parts_dir(settings)}/")[:-1] in view
 
 
 def _hold(settings: Settings, version_id: str | None, stack: ExitStack) -> Version:

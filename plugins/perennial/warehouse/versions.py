@@ -172,14 +172,15 @@ def _put(settings: Settings, version: Version) -> None:
     being_made.mkdir(parents=True)
     with closing(connect(settings, being_made / "warehouse.duckdb")) as connection:
         for name, table in version.tables.items():
-            connection.execute(f"create view {identifier(name)} as {_view(settings, table)}")
+            connection.execute(f"create view {identifier(name)} as {view_sql(settings, table)}")
     replace_text(being_made / "manifest.json", json.dumps(version.as_manifest(), indent=1, sort_keys=True))
     sync(being_made / "warehouse.duckdb")
     being_made.rename(folder / version.id)
     sync(folder)
 
 
-def _view(settings: Settings, table: PublishedTable) -> str:
+def view_sql(settings: Settings, table: PublishedTable) -> str:
+    """SQL of the table over its parts, where this home has them."""
     columns = ", ".join(identifier(name) for name, _ in table.columns)
     files = [parts_dir(settings) / part.path for part in table.parts]
     return f"select {columns} from {parquet_list(files, union_by_name=table.periodic)}"

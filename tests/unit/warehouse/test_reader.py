@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from datetime import date
 
 import duckdb
@@ -8,8 +9,9 @@ import pytest
 
 from factories.tiny_warehouse import build_without_dbt, day_run, tiny_settings
 from perennial.core.errors import ContractViolation, PermanentError
-from perennial.warehouse.publish import private_contacts_path, publish_marts
+from perennial.warehouse.publish import private_contacts_path, publish_marts, publish_table
 from perennial.warehouse.reader import open_published, run_sql
+from perennial.warehouse.versions import current_id
 
 LINES = [(f"{n:04d}", f"c{n % 7}", date(2017, 9, 1 + n % 28), f"{n}.25") for n in range(500)]
 
@@ -144,3 +146,28 @@ def test_an_error_in_the_middle_of_a_long_answer_is_told_in_plain_words_too(publ
     )
     with pytest.raises(PermanentError, match=r"^sql: Conversion Error"):
         reader.read_all()
+
+
+@pytest.mark.parametrize("moved", ["elsewhere", "it's elsewhere/deep"])
+def test_a_home_that_was_moved_or_restored_elsewhere_is_read_from_where_it_lies(settings, tmp_path, moved):
+    build_without_dbt(settings, day_run(), LINES)
+    publish_marts(settings, day_run())
+    rows = pa.table({"client_id": ["c1"], "as_of_date": [day_run().as_of], "value": [0.5]})
+    publish_table(settings, day_run(), "client_scores", rows, step="scores")
+    home = tmp_path / moved
+    shutil.copytree(settings.home, home)
+    there = settings.model_copy(update={"home": home})
+    with open_published(settings) as here:
+        wanted = {name: here.query(f"from {name}").to_pylist() for name in here.tables()}
+    for copied in (False, True):  # while the original is there, and when it is gone
+        if copied:
+            shutil.rmtree(settings.home)
+        with open_published(there) as published:
+            assert {name: published.query(f"from {name}").to_pylist() for name in published.tables()} == wanted
+            published.execute("create temp table kept as from client_scores")
+        assert run_sql(there, "select count(*) as n from fct_order_lines").read_all().to_pylist() == [{"n": len(LINES)}]
+    with pytest.raises(PermanentError):
+        run_sql(there, f"select * from read_text('{home}/warehouse/current')").read_all()
+    publish_table(there, day_run(), "client_scores", rows.slice(0, 0), step="scores")
+    with duckdb.connect(str(there.warehouse_dir / "versions" / (current_id(there) or "") / "warehouse.duckdb")) as bi:
+        assert bi.execute("select count(*) from fct_order_lines").fetchall() == [(len(LINES),)]
