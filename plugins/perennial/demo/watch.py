@@ -121,13 +121,14 @@ class Watch:
 
     def _tell(self) -> None:
         try:
-            tasks, events = self.api.task_instances(), self.api.asset_events()
+            changed = [t for t in self.api.task_instances() if self.seen.get(t.key, "unseen") != t.state]
+            # An event wakes or ends a task, and asking for events is the dearest question to the server.
+            events = self.api.asset_events() if changed else []
         except OSError:
             return  # the server is busy: the next look tells it
-        for task in tasks:
-            if self.seen.get(task.key, "unseen") != task.state:
-                self.seen[task.key] = task.state
-                self._tell_task(task)
+        for task in changed:
+            self.seen[task.key] = task.state
+            self._tell_task(task)
         new = [event for event in events if event["id"] not in self.events_seen]
         self.events_seen |= {event["id"] for event in new}
         marts = [event for event in new if str(event.get("name", "")).startswith("marts.")]
