@@ -44,12 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--days", action="store_true", help="also G21")
+    parser.add_argument("--only-days", action="store_true", help="G21 alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         say_machine(arguments.rounds)
-        report_parsing(Path(folder), arguments.rounds)
-        report_cli(Path(folder), arguments.rounds)
-        if arguments.days:
+        if not arguments.only_days:
+            report_parsing(Path(folder), arguments.rounds)
+            report_cli(Path(folder), arguments.rounds)
+        if arguments.days or arguments.only_days:
             report_days(Path(folder))
 
 

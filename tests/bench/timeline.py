@@ -102,7 +102,8 @@ def _tree_cpu(root: int, own: dict[tuple[int, float], tuple[str, float]]) -> flo
         try:
             with process.oneshot():
                 used, key = process.cpu_times(), (process.pid, process.create_time())
-                own[key] = (_role(process), used.user + used.system)
+                role = _role(process) or own.get(key, ("others", 0.0))[0]  # one that has ended has no command line
+                own[key] = (role, used.user + used.system)
         except psutil.Error:
             continue
         total += used.user + used.system + used.children_user + used.children_system
@@ -118,7 +119,7 @@ def _role(process: psutil.Process) -> str:
     for mark, role in _ROLES.items():
         if mark in command:
             return role
-    return "others"
+    return "others" if command else ""
 
 
 # In this order: Airflow's processes say in their title what they are; a task runs in "airflow worker -- <its id>".
