@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from perennial.core.settings import REPOSITORY, Settings
-from perennial.demo.running import HOME_MARK, demo_processes
+from perennial.demo.running import HOME_MARK, demo_processes, write_session
 
 FIRST_PORT = 8080
 _FIRST_LOG_PORT = 8793
@@ -87,6 +87,7 @@ class AirflowProcess:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs when the demo starts Airflow
             )
+        write_session(self.settings.home, self._process.pid)
 
     def running(self) -> bool:
         """Whether the process that we started is alive."""
