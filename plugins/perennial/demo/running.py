@@ -1,4 +1,4 @@
-"""Whether a demo of a home is running: its Airflow processes carry the home in their environment, or share its session."""
+"""Whether a demo of a home is running: its Airflow processes carry the home's mark, or share its session."""
 
 from __future__ import annotations
 
