@@ -49,16 +49,17 @@ def main() -> None:
     """Prepare once, measure in rounds, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-landing", action="store_true", help="G20 alone")
     parser.add_argument("--inside", choices=sorted(INSIDE), help="used by this program itself, in a fresh process")
     arguments = parser.parse_args()
     if arguments.inside:
         print(json.dumps(INSIDE[arguments.inside]()))  # noqa: T201 - read by the process above
         return
     with tempfile.TemporaryDirectory() as folder:
-        report(Path(folder), arguments.rounds)
+        report(Path(folder), arguments.rounds, landing=not arguments.no_landing)
 
 
-def report(folder: Path, rounds: int) -> None:
+def report(folder: Path, rounds: int, *, landing: bool) -> None:
     """All tables."""
     say_machine(rounds)
     landed, done, next_day = _prepared(folder)
@@ -68,18 +69,21 @@ def report(folder: Path, rounds: int) -> None:
         "nothing": lambda: _on_copy(done, folder / "work", None),
         "landed": lambda: _on_copy(next_day, folder / "work", None),
         "inside": lambda: _on_copy(next_day, folder / "work", "day"),
+    }
+    of_landing = {
         "import": lambda: _inside("import_gx", done),
         "with gate": lambda: _on_copy(landed, folder / "work", "ingest"),
         "without gate": lambda: _on_copy(landed, folder / "work", "ingest_without_gate"),
         "duckdb": lambda: _inside("duckdb", landed),
         "duckdb guesses": lambda: _inside("duckdb_guesses", landed),
     }
-    found = interleaved(cases, rounds)
+    found = interleaved(cases | of_landing if landing else cases, rounds)
     _say_days(found)
     _say_parts(found["inside"])
     _say_counts(found["inside"][0].data())
     _say_tasks(folder)
-    _say_landing(found)
+    if landing:
+        _say_landing(found)
 
 
 def _prepared(folder: Path) -> tuple[Path, Path, Path]:
@@ -161,8 +165,10 @@ def inside_day() -> dict[str, Any]:
     sys.addaudithook(hear)
     seconds: dict[str, float] = {"Python and our package": _clock()}
 
+    now = [""]
+
     def timed(name: str, work: Any) -> Any:
-        begun = _clock()
+        begun, now[0] = _clock(), name
         value = work()
         seconds[name] = seconds.get(name, 0.0) + _clock() - begun
         return value
@@ -173,7 +179,7 @@ def inside_day() -> dict[str, Any]:
     from perennial.pipeline import day, ingest
 
     timed("ingest", lambda: ingest.ingest(settings))
-    invoked = timed("import dbt", _counted_dbt)
+    invoked = timed("import dbt", lambda: _counted_dbt(now))
     run = timed("open the day", lambda: day.open_day(settings))
     notes: list[str] = []
     for name, step in day.day_steps():
@@ -185,7 +191,7 @@ def inside_day() -> dict[str, Any]:
 
     timed("export", lambda: export(settings, run))
     for command, used in invoked["seconds"].items():
-        seconds[f"(of these: dbt {command})"] = used
+        seconds[f"(of these: {command})"] = used
     calls = dict(invoked["calls"])
     return {"seconds": seconds, "dbt": calls, "processes": started, "notes": notes, "as_of": str(run.as_of)}
 
@@ -200,8 +206,8 @@ def _import_sklearn() -> None:
     import perennial.scoring.training  # noqa: F401
 
 
-def _counted_dbt() -> dict[str, Any]:
-    """dbt's own entry, with a counter before it."""
+def _counted_dbt(now: list[str]) -> dict[str, Any]:
+    """dbt's own entry, with a counter before it; `now` holds the step that goes on."""
     from dbt.cli.main import dbtRunner
 
     counted: dict[str, Any] = {"calls": Counter(), "seconds": Counter()}
@@ -209,10 +215,10 @@ def _counted_dbt() -> dict[str, Any]:
 
     def counting(self: Any, args: list[str], **more: Any) -> Any:
         command = next(arg for arg in args if arg in {"parse", "build", "run", "test"})
-        counted["calls"][command] += 1
+        counted["calls"][f"{command}` in {now[0]}"] += 1
         begun = _clock()
         answer = invoke(self, args, **more)
-        counted["seconds"][command] += _clock() - begun
+        counted["seconds"][f"dbt {command} in {now[0]}"] += _clock() - begun
         return answer
 
     dbtRunner.invoke = counting
@@ -326,7 +332,7 @@ def _say_days(found: dict[str, list[Cost]]) -> None:
 
 def _dbt_seconds(cost: Cost) -> float:
     seconds = cost.data()["seconds"]
-    return float(seconds["import dbt"] + sum(used for name, used in seconds.items() if name.startswith("(of these")))
+    return float(seconds["import dbt"] + sum(used for name, used in seconds.items() if name.endswith("in build)")))
 
 
 def _say_parts(costs: list[Cost]) -> None:
@@ -336,7 +342,7 @@ def _say_parts(costs: list[Cost]) -> None:
 
 
 def _say_counts(data: dict[str, Any]) -> None:
-    calls = ", ".join(f"{count} `dbt {command}`" for command, count in data["dbt"].items())
+    calls = ", ".join(f"{count} `dbt {command}" for command, count in data["dbt"].items())
     started = ", ".join(line.split()[-1] for line in data["processes"]) or "none"
     say(f"Counted on {data['as_of']}: {calls}, all in the one process; processes that it started: {started}.")
     say(f"Training: {'; '.join(data['notes'])}.\n")
