@@ -304,7 +304,10 @@ def test_L6_too_large_a_share_of_bad_rows_refuses_the_whole_batch_and_keeps_the_
     zone.land(SALES_FILE, sales(*many_sales(90), *(sale(quantity="x") for _ in range(6))))
     report = zone.only()
     assert (report.state, report.landed, report.loaded, report.quarantined) == ("refused", 101, 0, 6)
-    assert report.reasons[0] == "shop.sales: all rules: 6 of 101 rows (5.94%) lies above 5.00%, the batch is refused"
+    assert report.reasons[0] == (
+        "shop.sales: all rules: 6 of 101 rows (5.94%) are bad, more than the limit of 5.00%: the batch is refused"
+        " -> look at the rows in quarantine, mend the file (or the contract in sources.yml) and land it again"
+    )
     assert zone.raw("order_lines") == []
     assert [line for _file, line, _rules, _reasons in zone.quarantined("order_lines")] == list(range(92, 98))
     assert [name for name in zone.names("refused") if name.endswith(".gz")] == [OTHER_DAY, SALES_FILE]
@@ -315,7 +318,9 @@ def test_L6_too_large_a_share_of_bad_rows_refuses_the_whole_batch_and_keeps_the_
 def test_a_share_of_bad_rows_above_the_warning_is_told(zone):
     zone.land(SALES_FILE, sales(*many_sales(90), sale(quantity="x")))
     report = zone.only()
-    assert report.warnings[0] == "shop.sales: all rules: 1 of 91 rows (1.10%) lies above 0.10%"
+    assert (
+        report.warnings[0] == "shop.sales: all rules: 1 of 91 rows (1.10%) are bad, more than the 0.10% that is usual"
+    )
 
 
 def test_L6_a_refused_batch_does_not_hold_up_other_entities(zone):

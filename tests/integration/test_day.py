@@ -145,8 +145,10 @@ def test_L6_a_day_whose_crm_export_is_refused_is_not_run_and_someone_is_told(sma
     land_crm(home / "landing", day, consents=[])
     broken = home / f"landing/crm/households_{day}.csv"
     broken.write_text(broken.read_text().replace("household_id,first_name", "household,first_name"))
-    result = perennial(home, "run")
-    assert "household_id" in result.stdout + result.stderr
+    result = perennial(home, "run", fails=True)
+    assert result.returncode == 4
+    assert f"the next day waits: crm.households has not been landed for {day}" in result.stdout
+    assert "household_id" in result.stderr
     assert not (home / "outbox" / str(day)).exists()
     reason = (home / f"refused/crm/households_{day}.csv.reason.txt").read_text()
     assert "household_id" in reason
@@ -161,7 +163,7 @@ def test_a_mended_file_that_is_dropped_again_carries_the_day_to_its_lists(small_
     file = home / f"landing/crm/households_{day}.csv"
     right = file.read_bytes()
     file.write_bytes(b"")
-    perennial(home, "run")
+    perennial(home, "run", fails=True)
     assert not (home / "outbox" / str(day)).exists()
     file.write_bytes(right)
     perennial(home, "run")
@@ -206,3 +208,24 @@ def test_L23_sql_only_reads_what_is_published(small_home, tmp_path, query):
     done = perennial(small_home.path, "sql", query.format(tmp=tmp_path), fails=True)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_person_who_misnames_a_file_is_told_at_once_and_by_the_exit_code(small_home, tmp_path):
+    home = _copy(small_home, tmp_path)
+    (home / "landing/shop").mkdir(parents=True, exist_ok=True)
+    (home / "landing/shop/sale.csv.gz").write_bytes(b"x")
+    done = perennial(home, "run", fails=True)
+    assert done.returncode == 4
+    assert "sale.csv.gz: no entity takes this file name; patterns are shop/sales_{date}.csv.gz" in done.stderr
+    assert "-> rename the file" in done.stderr
+
+
+def test_a_day_that_is_half_there_is_told_beside_the_one_that_is_done(small_home, tmp_path):
+    home = _copy(small_home, tmp_path)
+    land_sales(home / "landing", ONE_MORE + timedelta(days=1))
+    notes = perennial_json(home, "run")["notes"]
+    assert notes == [
+        "nothing new: 2017-10-02.r1 is done",
+        "the next day waits: crm.households has not been landed for 2017-10-03",
+        "the next day waits: crm.consents has not been landed for 2017-10-03",
+    ]

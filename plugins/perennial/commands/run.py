@@ -1,7 +1,8 @@
 """The chain of a day without the scheduler: ingest, build, publish, train if due, score, plan, export.
 
 A past date is computed from what it was computed from before, and nothing of it is pushed; --to shows its lists.
-Exit code 0 when the day is done, 4 when nothing could run because what landed was refused, 75 when files are missing.
+Exit code 0 when the day is done, 4 when nothing was run and something that landed was refused, 75 when files are
+missing.
 """
 
 from __future__ import annotations
@@ -51,10 +52,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _code(result: DayResult) -> int:
-    if result.run is not None:
+    if result.steps:
         return _DONE
-    refused = any(batch.state == "refused" for batch in result.batches)
-    return _REFUSED if refused else _WAITING
+    if any(batch.state == "refused" for batch in result.batches):
+        return _REFUSED
+    return _DONE if result.run is not None else _WAITING
 
 
 def _warn(result: DayResult) -> None:

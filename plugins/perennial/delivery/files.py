@@ -101,15 +101,6 @@ def create_private(path: Path) -> io.FileIO:
     return io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def sync_folder(path: Path) -> None:
-    """Have the names in a folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _keys_of(schema: pa.Schema) -> pa.Schema:
     return pa.schema([schema.field(name) for name in _KEYS])
 

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from perennial.contracts.targeting import Destination as OutboxConfig
 from perennial.core.errors import ContractViolation, PermanentError, Problem
+from perennial.core.files import sync
 from perennial.delivery.files import (
     CsvStyle,
     WrittenFile,
@@ -32,7 +33,6 @@ from perennial.delivery.files import (
     keys_file,
     read_keys,
     sha256_of,
-    sync_folder,
     write_files,
 )
 from perennial.delivery.reasons import REASONS
@@ -112,8 +112,8 @@ class OutboxDestination:
             raise
         finally:
             self._forget(changes.key.name)
-        sync_folder(target.parent)
-        sync_folder(self._root)
+        sync(target.parent)
+        sync(self._root)
         return self._receipt(target)
 
     def unfinished(self, marked: Collection[str]) -> Iterator[str]:
@@ -151,7 +151,7 @@ class OutboxDestination:
         with create_private(folder / MANIFEST) as file:
             file.write(text.encode())
             os.fsync(file.fileno())
-        sync_folder(folder)
+        sync(folder)
 
     def _manifest(self, changes: ChangeSet, files: list[WrittenFile]) -> dict[str, Any]:
         counts = changes.counts

@@ -192,7 +192,8 @@ def run_day(settings: Settings, as_of: date | None = None) -> DayResult:
     if run is None:
         return DayResult(None, landed, notes=waiting_for(settings), seconds=seconds)
     if run.state == "done" and run.is_latest:
-        return DayResult(run, landed, notes=(f"nothing new: {run.run_id} is done",), seconds=seconds)
+        next_day = (f"the next day waits: {waiting}" for waiting in waiting_for(settings))
+        return DayResult(run, landed, notes=(f"nothing new: {run.run_id} is done", *next_day), seconds=seconds)
     steps: list[StepReport] = []
     for name, step in day_steps():
         started = time.perf_counter()
@@ -211,8 +212,13 @@ def _await_settled(settings: Settings) -> None:
     """
     sources = load_sources(settings).sources
     end = time.monotonic() + max((source.settle_seconds for source in sources.values()), default=0.0) + _SETTLE_MARGIN
-    while any(look(settings, name).waiting for name in sources) and time.monotonic() < end:
+    while any(_is_unsettled(settings, name) for name in sources) and time.monotonic() < end:
         time.sleep(_SETTLE_POLL_SECONDS)
+
+
+def _is_unsettled(settings: Settings, source: str) -> bool:
+    found = look(settings, source)
+    return bool(found.waiting or found.unsettled_strays)
 
 
 def day_steps() -> list[tuple[str, Callable[[Settings, DayRun], StepReport]]]:

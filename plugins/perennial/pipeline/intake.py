@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -17,6 +16,7 @@ from perennial.contracts.entities import EntityName
 from perennial.contracts.records import BatchReport, BatchState
 from perennial.contracts.sources import Source, SourceEntity
 from perennial.core.errors import ContractViolation, Problem
+from perennial.core.files import sync
 from perennial.core.ids import digest_of
 from perennial.ledger import batches, consents
 from perennial.ledger.batches import BatchFile, KnownFile
@@ -210,7 +210,7 @@ class Intake:
             counts=counts,
             copied=copied,
             verdict=verdict,
-            warnings=(*verdict.warnings, *warnings_of(self.contract, staged, counts, self._copies(found))),
+            warnings=(*verdict.warnings, *warnings_of(self.contract, staged, counts, _copies(found, landed))),
             reasons=tuple(reasons),
         )
 
@@ -219,10 +219,6 @@ class Intake:
         if accounted != landed:
             where = f"{self.ledger.source}.{self.ledger.source_entity}"
             raise ContractViolation(Problem(where, f"{landed} rows landed, {accounted} are accounted for (L1)"))
-
-    def _copies(self, found: Sorted) -> list[tuple[str, str]]:
-        again = [(one.file.name, known.name) for one, known in found.again]
-        return [*again, *((twin.file.name, first.file.name) for twin, first in found.twins)]
 
     def _batch_id(self, files: Sequence[Inspected]) -> str:
         """A digest of the files; the same files once more, behind their own batch, make a batch of their own."""
@@ -313,16 +309,17 @@ def _as_of(found: Sorted, counts: Counts) -> date | None:
     return max(named or [day for day in of_rows if day], default=None)
 
 
+def _copies(found: Sorted, landed: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Each file with the content of another, and that one; days without rows are all alike, and no news."""
+    again = [(one.file.name, known.name) for one, known in found.again]
+    twins = [(twin.file.name, first.file.name) for twin, first in found.twins]
+    return [(copy, original) for copy, original in (*again, *twins) if landed[copy]]
+
+
 def _place(part: Path, target: Path) -> None:
     """Put a file in its place, whole or not at all, even when the power fails right after."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part.chmod(0o600)
-    _sync(part)
+    sync(part)
     part.replace(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
+    sync(target.parent)

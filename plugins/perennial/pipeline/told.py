@@ -36,7 +36,8 @@ def _new_columns(contract: SourceEntity, staged: Sequence[StagedFile]) -> Iterat
 def _quarantined(counts: Counts) -> Iterator[str]:
     by_rule = [f"{count.rule} {count.bad:,}" for count in counts.profile if count.bad and not count.only_warns]
     if counts.quarantined:
-        yield f"{counts.quarantined:,} rows are in quarantine ({', '.join(by_rule)})"
+        rows = "1 row is" if counts.quarantined == 1 else f"{counts.quarantined:,} rows are"
+        yield f"{rows} in quarantine ({', '.join(by_rule)})"
 
 
 def _missing_references(counts: Counts) -> Iterator[str]:

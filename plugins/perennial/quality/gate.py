@@ -59,10 +59,14 @@ class Gate:
         self.latest = max(filter(None, (self.latest, as_of)), default=None)
         profile = _profile_frame(counts, checker.contract)
         refused, told = self._judge_profile(profile, name, batch_id, as_of)
-        warnings = [f"{name}: {_rule_said(row)} lies above {row.warn:.2%}" for row in told]
+        warnings = [f"{name}: {_rule_said(row)} are bad, more than the {row.warn:.2%} that is usual" for row in told]
         if counts.good:
             warnings += self._judge_sample(checker, counts.good, name, batch_id, as_of)
-        reasons = [f"{name}: {_rule_said(row)} lies above {row.stop:.2%}, the batch is refused" for row in refused]
+        reasons = [
+            f"{name}: {_rule_said(row)} are bad, more than the limit of {row.stop:.2%}: the batch is refused"
+            " -> look at the rows in quarantine, mend the file (or the contract in sources.yml) and land it again"
+            for row in refused
+        ]
         return Verdict(bool(refused), tuple(warnings), tuple(reasons))
 
     def _open(self) -> None:

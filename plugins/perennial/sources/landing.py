@@ -43,6 +43,7 @@ class Look:
     ready: dict[str, list[LandedFile]] = field(default_factory=dict)
     waiting: dict[str, list[str]] = field(default_factory=dict)
     strays: list[tuple[LandedFile, Problem]] = field(default_factory=list)
+    unsettled_strays: list[str] = field(default_factory=list)  # no day waits for them
 
 
 def ready_files(settings: Settings, source_name: str) -> dict[str, list[LandedFile]]:
@@ -111,6 +112,8 @@ def _sort_in(
     if problem is not None:
         if settled:
             found.strays.append((file, problem))
+        else:
+            found.unsettled_strays.append(file.name)
         return
     for entity, file_date in takers:
         if settled:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from perennial.contracts.records import DayRun
 from perennial.core.errors import ContractViolation, Problem
+from perennial.core.files import sync
 from perennial.core.settings import Settings
 from perennial.core.sqltext import literal
 from perennial.warehouse.duck import Connection, first_value
-from perennial.warehouse.versions import replace_text, sync
+from perennial.warehouse.versions import replace_text
 
 _RUN_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.r[0-9]+")
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from perennial.contracts.records import DayRun
 from perennial.core.errors import ContractViolation, Problem
+from perennial.core.files import sync
 from perennial.core.ids import digest_of
 from perennial.core.settings import Settings
 from perennial.core.sqltext import identifier, literal
@@ -27,7 +28,6 @@ from perennial.warehouse.versions import (
     parts_dir,
     publishing,
     read_version,
-    sync,
     write_version,
 )
 

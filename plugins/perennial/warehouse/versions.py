@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.contracts.records import DayRun
+from perennial.core.files import sync
 from perennial.core.ids import run_order
 from perennial.core.settings import Settings
 from perennial.core.sqltext import identifier
@@ -196,15 +197,6 @@ def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
         os.fsync(file.fileno())
     being_made.replace(path)
     sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Have the kernel write the file or folder to the disk: a name must not outlive a power cut without its content."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def prune(settings: Settings, *, keep: Collection[str] = ()) -> list[str]:

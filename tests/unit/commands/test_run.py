@@ -40,7 +40,8 @@ def test_what_was_refused_is_told_and_is_an_error_when_nothing_could_run(perenni
     ("result", "code"),
     [
         (DayResult(RUN), 0),
-        (DayResult(RUN, (REFUSED,)), 0),
+        (DayResult(RUN, (REFUSED,), (StepReport("2017-10-01.r1", date(2017, 10, 1), "build"),)), 0),
+        (DayResult(RUN, (REFUSED,)), 4),
         (DayResult(None, (REFUSED,)), 4),
         (DayResult(None), 75),
     ],
