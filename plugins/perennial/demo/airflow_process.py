@@ -9,7 +9,6 @@ import os
 import secrets
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -18,12 +17,12 @@ from pathlib import Path
 import psutil
 
 from perennial.core.settings import REPOSITORY, Settings
+from perennial.demo.ports import Ports
 from perennial.demo.running import HOME_MARK, demo_processes, write_session
 
 FIRST_PORT = 8080
 _FIRST_LOG_PORT = 8793
 USER = "admin"
-_PORTS_TRIED = 50
 _PARALLEL_TASKS = 4
 _STOP_SECONDS = 30
 _PR_SET_PDEATHSIG = 1
@@ -41,6 +40,7 @@ class AirflowProcess:
         self.port = 0
         self.started_at = datetime.now(UTC)
         self._log_ports = (_FIRST_LOG_PORT, _FIRST_LOG_PORT + 1)
+        self._ports = Ports()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,9 +71,8 @@ class AirflowProcess:
     def start(self) -> None:
         """Start it, after ending what an earlier demo of this home left running."""
         self.end_leftovers()
-        self.port = _free_port(FIRST_PORT)
-        worker = _free_port(_FIRST_LOG_PORT)
-        self._log_ports = (worker, _free_port(worker + 1))
+        self.port = self._ports.reserve(FIRST_PORT)
+        self._log_ports = (self._ports.reserve(_FIRST_LOG_PORT), self._ports.reserve(_FIRST_LOG_PORT))
         self.started_at = datetime.now(UTC)
         _ = self.password  # made before Airflow looks for the file
         self.log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -102,6 +101,7 @@ class AirflowProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self.end_leftovers()
+        self._ports.release()
 
     def end_leftovers(self) -> int:
         """End every process that carries this home's mark, as after a SIGKILL of the demo; gives how many."""
@@ -184,15 +184,3 @@ def _quietly(action: object) -> None:
         action()  # type: ignore[operator]
     except psutil.NoSuchProcess:
         return
-
-
-def _free_port(first: int) -> int:
-    for port in range(first, first + _PORTS_TRIED):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no free port between {first} and {first + _PORTS_TRIED}")
