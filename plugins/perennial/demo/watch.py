@@ -174,5 +174,5 @@ def _event_text(extra: dict[str, Any]) -> str:
     parts += [
         f"{extra[key]:,} {key}" for key in ("loaded", "quarantined", "duplicate", "lists", "sent") if key in extra
     ]
-    parts += [str(note) for note in extra.get("notes", [])[:2]]
+    parts += [str(note) for note in extra.get("notes", [])[-2:]]
     return ", ".join(parts)
