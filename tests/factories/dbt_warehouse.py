@@ -43,6 +43,7 @@ class Raw:
             delivery = {
                 "_source": "shop", "_batch_id": f"{entity}-{batch_seq}", "_batch_seq": batch_seq, "_line": line,
                 "_file": f"{entity}_{day}.csv", "_business_date": day, "_row_hash": f"{batch_seq}-{line}",
+                "_version": None, "_deleted": False, "_precedence": 100, "_extra": None,
             }  # fmt: skip
             key = row.get("client_key")
             known.append({**delivery, "client_ref": client_ref(NAMESPACE, key) if key else None, **row})

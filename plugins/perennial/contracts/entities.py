@@ -11,8 +11,9 @@ from typing import Literal
 
 ColumnType = Literal["text", "integer", "decimal", "date", "timestamp", "boolean"]
 EntityName = Literal[
-    "order_lines", "products", "clients", "demographics", "consents", "campaigns", "campaign_contacts", "redemptions"
-]
+    "order_lines", "products", "clients", "demographics", "consents", "campaigns", "campaign_contacts", "redemptions",
+    "contact_persons", "deals", "agents", "interactions",
+]  # fmt: skip
 
 SQL_TYPES: dict[ColumnType, str] = {
     "text": "varchar",
@@ -24,7 +25,9 @@ SQL_TYPES: dict[ColumnType, str] = {
 }
 
 # Every raw table carries these behind its own columns. `_line` counts from 1 with the header as line 1; `_row_hash`
-# is md5 over the canonical columns; `client_ref` is null for guests and in entities without a client.
+# is md5 over the canonical columns; `client_ref` is null for guests and in entities without a client. `_version` orders
+# versions of a key within a business date, `_deleted` rows are tombstones, of two sources for a key the smaller
+# `_precedence` is believed, `_extra` is a JSON object of the columns that no contract names.
 RAW_COLUMNS: dict[str, str] = {
     "client_ref": "varchar",
     "_source": "varchar",
@@ -34,6 +37,10 @@ RAW_COLUMNS: dict[str, str] = {
     "_line": "bigint",
     "_business_date": "date",
     "_row_hash": "varchar",
+    "_version": "varchar",
+    "_deleted": "boolean",
+    "_precedence": "integer",
+    "_extra": "varchar",
 }
 
 LineKind = Literal["sale", "return", "cancellation", "fee", "write_off", "adjustment"]
@@ -114,6 +121,67 @@ ENTITIES: dict[EntityName, Entity] = {
                 "birth_date": Column("date", personal=True),
                 "signed_up_on": Column("date"),
                 "country": _TEXT,
+                "client_kind": _TEXT,  # person | household | company; person when absent
+                "household_key": _TEXT,  # the source's own key of the household that a person belongs to
+                "company_key": _TEXT,  # the client key of the company that a person or branch belongs to
+                "company_name": _TEXT,
+                "tax_number": _PERSONAL,
+                "card_number": _PERSONAL,  # a loyalty card
+                "postcode": _PERSONAL,
+                "region": _TEXT,
+                "line_of_business": _TEXT,
+                "revenue_band": _TEXT,  # of a company
+                "employees": Column("integer"),
+            },
+        ),
+        Entity(
+            "contact_persons",
+            "entities",
+            ("contact_key",),
+            {
+                "contact_key": _NEEDED,
+                "client_key": _NEEDED,  # the company
+                "role": _TEXT,  # in the decision: buyer, user, decider, ...
+                "first_name": _PERSONAL,
+                "last_name": _PERSONAL,
+                "email": _PERSONAL,
+                "phone": _PERSONAL,
+            },
+        ),
+        Entity(
+            "agents",
+            "entities",
+            ("agent_key",),
+            {"agent_key": _NEEDED, "agent_name": _TEXT, "manager": _TEXT, "office": _TEXT},
+        ),
+        Entity(
+            "deals",
+            "entities",
+            ("deal_key",),
+            {
+                "deal_key": _NEEDED,
+                "client_key": _TEXT,
+                "product_key": _TEXT,
+                "agent_key": _TEXT,
+                "stage": _NEEDED,
+                "opened_on": Column("date"),
+                "closed_on": Column("date"),
+                "amount": _AMOUNT,
+                "deal_name": _TEXT,
+            },
+        ),
+        Entity(
+            "interactions",
+            "events",
+            ("interaction_key",),
+            {
+                "interaction_key": _NEEDED,
+                "client_key": _NEEDED,
+                "interaction_kind": _NEEDED,  # call | visit | email | complaint | support | review | nps | ...
+                "channel": _TEXT,
+                "happened_at": Column("timestamp", required=True),
+                "score": _AMOUNT,  # of a survey, such as NPS
+                "order_key": _TEXT,
             },
         ),
         Entity(

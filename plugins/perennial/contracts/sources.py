@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from perennial.contracts.connections import Connection, DatabaseRead, EventRead, RemoteFiles, RestRead
 from perennial.contracts.entities import ENTITIES, EntityName, LineKind
 from perennial.core.settings import Frozen
 
@@ -14,13 +15,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class FileFormat(Frozen):
-    """How the file is written. A CSV that differs from it (delimiter, encoding) is refused with what was found."""
+    """How the file is written. A file that differs from it (delimiter, encoding) is refused with what was found.
 
-    type: Literal["csv", "parquet"] = "csv"
+    `.gz`, `.zst` and `.zip` (of one file) at the end of a name say how it is packed. In nested formats (jsonl, xml) the
+    `source` of a column is a path: `customer.email` in JSON, `customer/email`, `@id` or `../@id` from the row in XML.
+    """
+
+    type: Literal["csv", "excel", "jsonl", "xml", "parquet"] = "csv"
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: str = "utf-8"
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", " ", "'", "_"] | None = None  # between groups of three digits
+    sheet: str | None = None  # Excel: the first sheet when absent
+    header_row: Annotated[int, Field(ge=1, le=1_000)] = 1  # Excel: the row of the column names
+    row: str | None = None  # XML: the path of the element that is a row; JSON: of the list whose items are rows
+    max_unpacked_bytes: Annotated[int, Field(ge=1_000_000)] = 20_000_000_000  # of a packed file: more is a bomb
     timestamp_format: str | None = None  # strptime codes; ISO 8601 when absent
     date_format: str | None = None
     timestamps_in: str = "UTC"  # the zone that times without an offset are in
@@ -69,6 +79,40 @@ class Limits(Frozen):
     stop: Share = 0.05
 
 
+class Volume(Frozen):
+    """A batch's rows against those of the batches before it (median of the last `window`, same weekday when `weekly`).
+
+    Outside `warn` (a ratio, e.g. [0.5, 2]) someone is told; outside `stop` the batch is refused. None: not checked.
+    """
+
+    warn: tuple[float, float] | None = (0.3, 3.0)
+    stop: tuple[float, float] | None = None
+    window: Annotated[int, Field(ge=3, le=400)] = 14
+    weekly: bool = False
+    least: Annotated[int, Field(ge=0)] = 100  # smaller medians say nothing
+
+
+class Freshness(Frozen):
+    """After how many hours without a committed batch a source entity counts as silent: someone is told (or also L6)."""
+
+    warn_hours: Annotated[float, Field(gt=0)]
+    stop_hours: Annotated[float, Field(gt=0)] | None = None
+
+
+class Deleted(Frozen):
+    """Which rows say that the entity or document of their key is gone (a tombstone): `column` is the file's."""
+
+    column: str
+    values: tuple[str, ...] = ("true", "1", "yes", "deleted")
+
+
+class Readiness(Frozen):
+    """When a landed file is whole: it stands still, a marker lies beside it, or it only ever appears by a rename."""
+
+    by: Literal["stable", "marker", "rename"] = "stable"
+    marker: str = "{name}.done"  # the marker's name, from the file's
+
+
 class SourceEntity(Frozen):
     """One file pattern of a source and its contract."""
 
@@ -84,6 +128,15 @@ class SourceEntity(Frozen):
     negative_quantity_kinds: tuple[LineKind, ...] = ()  # kinds in which a negative quantity is legal
     references: tuple[Reference, ...] = ()
     limits: Limits = Limits()
+    volume: Volume = Volume()
+    freshness: Freshness | None = None
+    version: str | None = None  # the file's column by which versions of a key are ordered within a business date
+    deleted: Deleted | None = None
+    precedence: Annotated[int, Field(ge=0, le=1_000)] = 100  # of two sources for one key the smaller number is believed
+    remote: RemoteFiles | None = None
+    database: DatabaseRead | None = None
+    rest: RestRead | None = None
+    events: EventRead | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -122,7 +175,30 @@ class Source(Frozen):
     settle_seconds: Annotated[float, Field(ge=0, le=3600)] = (
         2.0  # a file that changed later than this is still being written
     )
+    ready: Readiness = Readiness()
+    connection: Connection | None = None  # None: files are put into the landing zone by others
     entities: dict[str, SourceEntity]
+
+    @model_validator(mode="after")
+    def _entities_fit_the_connection(self) -> Source:
+        kind = self.connection.kind if self.connection else None
+        wanted = {
+            "files": "remote",
+            "database": "database",
+            "rest": "rest",
+            "webhook": "events",
+            "queue": "events",
+        }.get(kind or "")
+        for name, entity in self.entities.items():
+            given = [way for way in ("remote", "database", "rest", "events") if getattr(entity, way) is not None]
+            if given != ([wanted] if wanted else []):
+                what = (
+                    f"exactly one of remote, database, rest, events: {wanted}"
+                    if wanted
+                    else "none of remote, database, rest, events"
+                )
+                raise ValueError(f"entity {name} must have {what}, since the connection is {kind or 'absent'}")
+        return self
 
 
 class SourcesFile(Frozen):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from perennial.core.settings import Settings
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_MS = 60_000
 

@@ -39,6 +39,7 @@ batches = sa.Table(
     sa.Column("warnings", sa.JSON, nullable=False),
     sa.Column("reasons", sa.JSON, nullable=False),
     sa.Column("quarantined_by_rule", sa.JSON, nullable=False),
+    sa.Column("replays_batch_id", sa.String(40)),  # of a batch of quarantined rows that were corrected
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.CheckConstraint("state <> 'committed' or landed = loaded + quarantined + duplicate", name="nothing_is_lost"),
     sqlite_autoincrement=True,
@@ -158,4 +159,110 @@ locks = sa.Table(
     sa.Column("name", sa.String(160), primary_key=True),
     sa.Column("owner", sa.String(120), nullable=False),
     sa.Column("expires_at", sa.DateTime, nullable=False),
+)
+
+# How far each source entity was fetched: written after its file is in the landing zone, so a range may be fetched twice
+# after a crash (its rows are then duplicates), and is never left out (L1).
+source_cursors = sa.Table(
+    "source_cursors",
+    METADATA,
+    sa.Column("source", sa.String(60), primary_key=True),
+    sa.Column("source_entity", sa.String(60), primary_key=True),
+    sa.Column("cursor", sa.JSON, nullable=False),
+    sa.Column("fetched_at", sa.DateTime, nullable=False),  # operational: when the next fetch is due
+    sa.Column("last_error", sa.Text),
+)
+
+# Remote files that were landed: a name with another version (etag, or size and time of change) is another file.
+fetched_files = sa.Table(
+    "fetched_files",
+    METADATA,
+    sa.Column("source", sa.String(60), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.String(120), primary_key=True),
+    sa.Column("landed_as", sa.Text, nullable=False),  # below landing/
+    sa.Column("fetched_at", sa.DateTime, nullable=False),
+)
+
+# What the gate said of each rule of each batch; the thresholds are those that held then.
+gate_results = sa.Table(
+    "gate_results",
+    METADATA,
+    sa.Column("batch_id", sa.String(40), sa.ForeignKey("batches.batch_id"), primary_key=True),
+    sa.Column("rule", sa.String(160), primary_key=True),
+    sa.Column("rows_seen", sa.BigInteger, nullable=False),
+    sa.Column("rows_bad", sa.BigInteger, nullable=False),
+    sa.Column("warn_above", sa.Float),
+    sa.Column("stop_above", sa.Float),
+    sa.Column("verdict", sa.String(8), nullable=False),  # passed | warned | stopped
+)
+
+# The columns that a source entity's files had, and since which batch: what drift is told against.
+source_columns = sa.Table(
+    "source_columns",
+    METADATA,
+    sa.Column("source", sa.String(60), primary_key=True),
+    sa.Column("source_entity", sa.String(60), primary_key=True),
+    sa.Column("column_name", sa.Text, primary_key=True),
+    sa.Column("in_contract", sa.Boolean, nullable=False),
+    sa.Column("first_batch_id", sa.String(40), nullable=False),
+    sa.Column("last_batch_id", sa.String(40), nullable=False),
+)
+
+# What became of quarantined rows: append-only; a row without an action waits.
+quarantine_actions = sa.Table(
+    "quarantine_actions",
+    METADATA,
+    sa.Column("batch_id", sa.String(40), primary_key=True),  # the batch that set the row aside
+    sa.Column("file", sa.Text, primary_key=True),
+    sa.Column("line", sa.BigInteger, primary_key=True),
+    sa.Column("action", sa.String(10), nullable=False),  # replayed | dropped
+    sa.Column("to_batch_id", sa.String(40)),  # of a replayed row
+    sa.Column("note", sa.Text),
+    sa.Column("done_by", sa.String(120), nullable=False),
+    sa.Column("done_at", sa.DateTime, nullable=False),
+)
+
+# What a person decided about two client records: append-only, the later decision about a pair holds.
+identity_decisions = sa.Table(
+    "identity_decisions",
+    METADATA,
+    sa.Column("decision_id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("decision", sa.String(8), nullable=False),  # merge | apart | undo
+    sa.Column("left_ref", sa.String(16), nullable=False),  # client_ref
+    sa.Column("right_ref", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.String(120), nullable=False),
+    sa.Column("known_on", sa.Date, nullable=False),  # the first business date that knows of it
+    sa.Column("decided_at", sa.DateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Every change of the map from client records to clients, as the runs found it: append-only.
+identity_log = sa.Table(
+    "identity_log",
+    METADATA,
+    sa.Column("log_seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("as_of", sa.Date, nullable=False),
+    sa.Column("client_ref", sa.String(16), nullable=False),
+    sa.Column("event", sa.String(8), nullable=False),  # merged | split
+    sa.Column("from_client_id", sa.String(16), nullable=False),
+    sa.Column("to_client_id", sa.String(16), nullable=False),
+    sa.Column("because", sa.Text, nullable=False),  # rule and masked evidence, or the decision's id
+    sa.Column("recorded_at", sa.DateTime, nullable=False),
+    sa.Index("ix_identity_log_client_ref", "client_ref"),
+    sqlite_autoincrement=True,
+)
+
+# What someone was told, so that the same trouble is told once and its end too.
+alerts = sa.Table(
+    "alerts",
+    METADATA,
+    sa.Column("alert_id", sa.String(120), primary_key=True),  # kind and subject
+    sa.Column("kind", sa.String(20), nullable=False),  # stop | quarantine | silence | fetch | drift
+    sa.Column("subject", sa.String(160), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("raised_at", sa.DateTime, nullable=False),
+    sa.Column("told_at", sa.DateTime),
+    sa.Column("ended_at", sa.DateTime),
 )

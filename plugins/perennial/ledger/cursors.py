@@ -1,0 +1,66 @@
+"""How far each source entity was fetched, and which remote files were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from perennial.core import clock
+from perennial.ledger.tables import fetched_files, source_cursors
+
+_ERROR_LENGTH = 2_000
+
+
+def cursor_of(engine: sa.Engine, source: str, entity: str) -> dict[str, Any]:
+    """The cursor of the last fetch; empty when there was none."""
+    c = source_cursors.c
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(c.cursor).where(c.source == source, c.source_entity == entity)).scalar()
+    return dict(found or {})
+
+
+def last_fetch(engine: sa.Engine, source: str) -> datetime | None:
+    """When an entity of the source was fetched last, or tried (UTC without a zone)."""
+    c = source_cursors.c
+    with engine.connect() as connection:
+        return connection.execute(sa.select(sa.func.max(c.fetched_at)).where(c.source == source)).scalar()
+
+
+def save_cursor(
+    engine: sa.Engine,
+    source: str,
+    entity: str,
+    cursor: Mapping[str, Any],
+    *,
+    error: str | None = None,
+    landed: tuple[str, str, str] | None = None,
+) -> None:
+    """Write how far the entity was fetched; `landed` is a remote file: name, version, name below landing/."""
+    now = clock.now().replace(tzinfo=None)
+    mine = (source_cursors.c.source == source, source_cursors.c.source_entity == entity)
+    values = {"cursor": dict(cursor), "fetched_at": now, "last_error": error[:_ERROR_LENGTH] if error else None}
+    with engine.begin() as connection:
+        changed = connection.execute(sa.update(source_cursors).where(*mine).values(**values))
+        if changed.rowcount == 0:
+            connection.execute(sa.insert(source_cursors).values(source=source, source_entity=entity, **values))
+        if landed is not None:
+            name, version, landed_as = landed
+            f = fetched_files.c
+            same = (f.source == source, f.name == name, f.version == version)
+            connection.execute(sa.delete(fetched_files).where(*same))
+            connection.execute(
+                sa.insert(fetched_files).values(
+                    source=source, name=name, version=version, landed_as=landed_as, fetched_at=now
+                )
+            )
+
+
+def known_remote_files(engine: sa.Engine, source: str) -> frozenset[tuple[str, str]]:
+    """Name and version of every remote file of the source that was landed."""
+    f = fetched_files.c
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(f.name, f.version).where(f.source == source)).all()
+    return frozenset((row.name, row.version) for row in rows)
