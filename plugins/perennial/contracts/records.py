@@ -7,6 +7,7 @@ from datetime import date
 from typing import Literal
 
 BatchState = Literal["committed", "refused"]
+AlertKind = Literal["stop", "quarantine", "silence", "fetch", "drift"]
 RunState = Literal["open", "built", "published", "scored", "planned", "done"]
 RUN_STATES: tuple[RunState, ...] = ("open", "built", "published", "scored", "planned", "done")
 
@@ -71,3 +72,19 @@ class ListReport:
     pending: int
     path: str | None
     reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What someone must be told, once: a trouble, and later that it is over (`ended`).
+
+    `alert_id` is `<kind>:<subject>`; `message` says what happened and what to do, without personal data (L22); `link`
+    is a path of this installation's pages, such as `/perennial/quarantine?batch=...`.
+    """
+
+    alert_id: str
+    kind: AlertKind
+    subject: str
+    message: str
+    link: str
+    ended: bool = False
