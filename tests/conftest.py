@@ -27,6 +27,30 @@ for _name in ("PERENNIAL_HOME", "PERENNIAL_CONFIG", "PERENNIAL_LEDGER_URL", "PER
     os.environ.pop(_name, None)
 
 
+# Fixtures of a session that take long to make, and folders with such fixtures: the tests that share one stay in one
+# process when there are several.
+_DEAR_FIXTURES = ("real_home", "small_home", "dagbag", "airflow_db")
+_DEAR_FOLDERS = ("unit/scoring", "unit/demo", "dbt")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests belong into one process (pytest-xdist, --dist loadgroup)."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+
+
+def _group_of(item: pytest.Item) -> str:
+    place = Path(str(item.path))
+    if place.is_relative_to(REPOSITORY / "tests"):
+        name = place.relative_to(REPOSITORY / "tests").as_posix()
+        for folder in _DEAR_FOLDERS:
+            if name.startswith(f"{folder}/"):
+                return folder
+    shared = [name for name in _DEAR_FIXTURES if name in getattr(item, "fixturenames", ())]
+    return shared[0] if shared else place.as_posix()
+
+
 @pytest.fixture(autouse=True)
 def _no_socket_in_unit_tests(request: pytest.FixtureRequest):
     """Unit tests talk to nobody (an event loop's own Unix socket is let through)."""

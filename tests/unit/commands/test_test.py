@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from perennial.commands.test import pytest_arguments
 from perennial.core.settings import REPOSITORY
 
 
@@ -35,3 +36,10 @@ def test_slow_tests_are_left_out_unless_they_are_asked_for(marks, counted, tmp_p
 
 def test_help_is_ours():
     assert "-m slow" in _test("--help").stdout
+
+
+def test_the_whole_suite_runs_in_several_processes_and_a_named_file_in_one():
+    assert "loadgroup" in pytest_arguments([])
+    assert "loadgroup" in pytest_arguments(["-m", "slow"])
+    assert "loadgroup" not in pytest_arguments(["tests/unit/test_docs.py", "-q"])
+    assert "loadgroup" not in pytest_arguments(["-n", "0"])
