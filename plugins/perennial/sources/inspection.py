@@ -46,6 +46,8 @@ class Inspected:
     types: tuple[str, ...] = ()  # of a Parquet file's columns
     readable: Path | None = None
     is_gzip: bool = False
+    line_column: str = ""  # of Excel, JSON and XML made Parquet: its column that has each row's line
+    rejects: Path | None = None  # Parquet of what is no row of such a file: _line, _row, kind, raw
     odd_spaces: bool = True  # whether there may be white space other than blanks in it
     problem: Problem | None = None
 
@@ -122,7 +124,9 @@ def _inspect_csv(path: Path, file: LandedFile, contract: SourceEntity, scratch: 
     if not _is_utf8(form) or text.has_mixed_line_ends:
         _rewrite(path, readable, form, is_gzip=is_gzip)
         is_gzip = False
-    return Inspected(file, hasher.hexdigest(), text.lines, header, (), readable, is_gzip, text.odd_spaces)
+    return Inspected(
+        file, hasher.hexdigest(), text.lines, header, readable=readable, is_gzip=is_gzip, odd_spaces=text.odd_spaces
+    )
 
 
 class _GzipError(Exception):
@@ -305,3 +309,8 @@ def _inspect_parquet(path: Path, file: LandedFile, contract: SourceEntity, scrat
         return Inspected(file, checksum, rows + 1, problem=problem)
     types = tuple(str(kind) for kind in schema.types)
     return Inspected(file, checksum, rows + 1, header, types, _link(path, scratch))
+
+
+def converted_columns(contract: SourceEntity) -> list[str]:
+    """What the columns c0, c1, ... of a converted file are: each `source` of the contract once, in its order."""
+    return list(dict.fromkeys(column.source for column in contract.columns.values()))

@@ -18,7 +18,7 @@ import pyarrow as pa
 from perennial.contracts.entities import ENTITIES, ColumnType
 from perennial.contracts.sources import SourceEntity
 from perennial.core.sqltext import identifier, literal, literals
-from perennial.sources.inspection import Inspected
+from perennial.sources.inspection import Inspected, converted_columns
 from perennial.sources.text import open_text, record_lines
 
 _MEMORY_LIMIT = "2GB"
@@ -64,7 +64,7 @@ def stage(
     """)
     counted = _counts(connection, files)
     _map_lines(connection, counted, contract)
-    _make_views(connection, contract)
+    _make_views(connection, contract, files)
     return counted
 
 
@@ -82,7 +82,8 @@ def unreadable(files: Sequence[Inspected], contract: SourceEntity, scratch: Path
 
 def _make_tables(connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected], contract: SourceEntity) -> None:
     columns = "".join(f"{name} varchar, " for name in contract.columns)
-    connection.execute(f"create table rows_read ({columns}extra varchar, path varchar)")
+    line = "line bigint, " if _is_converted(files) else ""
+    connection.execute(f"create table rows_read ({columns}extra varchar, {line}path varchar)")
     connection.execute("create table files (file_no integer, path varchar, file varchar, file_date date)")
     connection.execute("create table rejects (file_no integer, record bigint, kind varchar, raw varchar)")
     connection.execute("create table line_of_row (file_no integer, row_in_file bigint, line bigint)")
@@ -96,8 +97,14 @@ def _groups(files: Sequence[Inspected]) -> list[list[Inspected]]:
     """Files with the same columns in the same order are read together."""
     groups: dict[tuple[object, ...], list[Inspected]] = {}
     for file in files:
-        groups.setdefault((file.header, file.types, file.is_gzip), []).append(file)
+        shape = (file.header, file.types, file.is_gzip) if not file.line_column else (file.line_column,)
+        groups.setdefault(shape, []).append(file)
     return list(groups.values())
+
+
+def _is_converted(files: Sequence[Inspected]) -> bool:
+    """Whether inspection made Parquet of Excel, JSON or XML: text columns c0, c1, ... with the line of each row."""
+    return any(file.line_column for file in files)
 
 
 def _read(
@@ -105,6 +112,9 @@ def _read(
 ) -> None:
     first, is_csv = group[0], contract.format.type == "csv"
     paths = literals(str(file.readable) for file in group)
+    if first.line_column:
+        _read_converted(connection, group, contract, paths)
+        return
     scan = _csv_scan(paths, first, contract, number) if is_csv else _parquet_scan(paths, first)
     kinds = ENTITIES[contract.entity].columns
     texts = [_as_text(first, column.source, kinds[name].type) for name, column in contract.columns.items()]
@@ -112,6 +122,25 @@ def _read(
     connection.execute(f"insert into rows_read select {', '.join(texts)}, {extra}, filename from {scan}")
     if is_csv:
         _keep_rejects(connection, number)
+
+
+def _read_converted(
+    connection: duckdb.DuckDBPyConnection, group: Sequence[Inspected], contract: SourceEntity, paths: str
+) -> None:
+    """Files of formats/: a column for each path of the contract, `_extra`, the line; rejects stand in a file beside."""
+    sources = converted_columns(contract)
+    texts = ", ".join(f"c{sources.index(column.source)}" for column in contract.columns.values())
+    line = identifier(group[0].line_column)
+    connection.execute(
+        f"insert into rows_read select {texts}, _extra, {line}, filename from read_parquet([{paths}], filename = true)"
+    )
+    for file in group:
+        if file.rejects is not None:
+            connection.execute(
+                f"insert into rejects select files.file_no, r.{line}, r.kind, r.raw "
+                "from read_parquet($1) as r cross join files where files.path = $2",
+                [str(file.rejects), str(file.readable)],
+            )
 
 
 def _keep_rejects(connection: duckdb.DuckDBPyConnection, number: int) -> None:
@@ -181,7 +210,7 @@ def _counts(connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected]) -
 
 def _map_lines(connection: duckdb.DuckDBPyConnection, counted: Sequence[StagedFile], contract: SourceEntity) -> None:
     """Where a row is not simply on the line of its number: files with rejects, blank lines or line ends in fields."""
-    if contract.format.type == "parquet":
+    if contract.format.type != "csv":
         return
     by_records: list[int] = []
     for number, staged in enumerate(counted):
@@ -278,7 +307,7 @@ def _as_table(rows: list[tuple[int, int, int, bool]]) -> pa.Table:
     )
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, contract: SourceEntity) -> None:
+def _make_views(connection: duckdb.DuckDBPyConnection, contract: SourceEntity, files: Sequence[Inspected]) -> None:
     header_lines = 1 if contract.format.type == "csv" else 0
     row_in_file = "rows_read.rowid - spans.first_row + 1"
     mapped = connection.execute("select count(*) from line_of_row").fetchone() != (0,)
@@ -286,6 +315,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, contract: SourceEntity) -
         f"left join line_of_row as m on spans.file_no = m.file_no and m.row_in_file = {row_in_file}" if mapped else ""
     )
     line = f"coalesce(m.line, {row_in_file} + {header_lines})" if mapped else f"{row_in_file} + {header_lines}"
+    line = "rows_read.line" if _is_converted(files) else line
     columns = ", ".join(f"rows_read.{name}" for name in contract.columns)
     connection.execute(f"""
         create view landed as
