@@ -17,7 +17,9 @@ from typing import cast
 import sqlalchemy as sa
 
 from perennial.contracts.sources import Source, SourceEntity
+from perennial.core import clock
 from perennial.core.connections import ConnectionStore, EnvironmentConnections
+from perennial.core.dates import business_date
 from perennial.core.errors import PerennialError
 from perennial.core.files import sync
 from perennial.core.settings import Settings
@@ -95,7 +97,10 @@ def _fetch_entity(
     try:
         with _scratch(settings, source[0]) as scratch:
             known = known_remote_files(engine, source[0])
-            request = Request(*source, *entity, cursor, scratch, connections, known)
+            state = settings.home / "snapshots" / source[0]
+            state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            today = business_date(clock.now(), settings.zone)
+            request = Request(*source, *entity, cursor, scratch, state, today, connections, known)
             for file in fetcher_of(source[1]).fetch(request):
                 names.append(_land(settings, engine, request, file))
                 notes += file.notes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,7 +38,11 @@ class FetchedFile:
 
 @dataclass(frozen=True)
 class Request:
-    """What a fetcher is asked for. `known` are the remote files (name, version) that were landed already."""
+    """What a fetcher is asked for. `known` are the remote files (name, version) that were landed already.
+
+    `today` is the business date of what is asked now. `state` is a folder (mode 700) of the source's own that is kept
+    between fetches, for what a cursor is too small for: hashes of rows, snapshots of keys; each entity names its files.
+    """
 
     source_name: str
     source: Source
@@ -45,6 +50,8 @@ class Request:
     entity: SourceEntity
     cursor: Cursor
     scratch: Path
+    state: Path
+    today: date
     connections: ConnectionStore = field(repr=False)
     known: frozenset[tuple[str, str]] = frozenset()
 
