@@ -96,6 +96,7 @@ class DatabaseRead(Frozen):
     look_back_minutes: Annotated[float, Field(ge=0)] = 0  # rows that commit late are read again
     look_back: Annotated[float, Field(ge=0)] = 0  # the same for a number
     key: tuple[str, ...] = ()  # columns of the source that identify a row; needed to find deleted ones
+    max_deleted_share: Annotated[float, Field(ge=0, le=1)] = 0.5  # of a snapshot's keys; more is implausible (L11)
 
     @model_validator(mode="after")
     def _whole(self) -> DatabaseRead:

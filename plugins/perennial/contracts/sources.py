@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -46,6 +47,17 @@ class SourceColumn(Frozen):
     allowed: tuple[str, ...] | None = None
     pattern: str | None = None  # RE2; the whole value must match
     transform: Literal["none", "strip", "upper", "lower"] = "strip"
+    map: dict[str, str] = Field(default_factory=dict)  # other words for a value, found after the transform
+
+    @model_validator(mode="after")
+    def _map_is_met(self) -> SourceColumn:
+        """A key that the transform never gives would silently do nothing."""
+        change: dict[str, Callable[[str], str]] = {"strip": str.strip, "upper": str.upper, "lower": str.lower}
+        for key in self.map:
+            seen = change[self.transform](key).strip() if self.transform in change else key
+            if seen != key or not key:
+                raise ValueError(f"map: the transform {self.transform} turns {key!r} into {seen!r}; write that one")
+        return self
 
 
 class LineKindRule(Frozen):
@@ -137,6 +149,14 @@ class SourceEntity(Frozen):
     database: DatabaseRead | None = None
     rest: RestRead | None = None
     events: EventRead | None = None
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """The file's columns that the contract names, each once; all others are extras."""
+        named = [column.source for column in self.columns.values()]
+        named += [self.version] if self.version else []
+        named += [self.deleted.column] if self.deleted else []
+        return tuple(dict.fromkeys(named))
 
     @model_validator(mode="before")
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from perennial.contracts.entities import ENTITIES, SQL_TYPES, ColumnType
 from perennial.contracts.sources import FileFormat, LineKindRule, SourceColumn, SourceEntity
 from perennial.core.sqltext import literal, literals
@@ -10,6 +12,8 @@ _SPACES = "' \t\r\n\u00a0'"  # the characters themselves: DuckDB knows no escape
 _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
 _ISO_TIME = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?" + _OFFSET + "?)?"
 _HAS_OFFSET = ":.*" + _OFFSET + "$"
+_NUMBER = r"([0-9]{1,38})(\.[0-9]{1,18})?"
+_VERSION_DIGITS = 38
 _UTC = "timezone('UTC', {})"
 
 
@@ -20,7 +24,15 @@ def text_of(name: str, column: SourceColumn, *, odd_spaces: bool) -> str:
     """
     stripped = f"trim({name}, {_SPACES})" if odd_spaces else f"trim({name})"
     done = {"none": name, "strip": stripped, "upper": f"upper({stripped})", "lower": f"lower({stripped})"}
-    return f"nullif({done[column.transform]}, '')"
+    return _mapped(f"nullif({done[column.transform]}, '')", column.map)
+
+
+def _mapped(text: str, words: Mapping[str, str]) -> str:
+    """The contract's word for a value; what it does not name stays, and what it maps to nothing is null."""
+    if not words:
+        return text
+    pairs = "".join(f" when {literal(key)} then {literal(value)}" for key, value in words.items())
+    return f"nullif(case {text}{pairs} else {text} end, '')"
 
 
 def typed(text: str, kind: ColumnType, form: FileFormat) -> str:
@@ -109,7 +121,34 @@ def amount(contract: SourceEntity) -> str:
     return f"coalesce(given_amount, {computed})" if "amount" in contract.columns else computed
 
 
+def version(contract: SourceEntity) -> str:
+    """The version as a text whose order, byte by byte, is that of the versions; null is the oldest.
+
+    Whole numbers and numbers with a point get zeros in front, times become UTC; anything else is compared as it is.
+    """
+    if contract.version is None:
+        return "null::varchar"
+    text = f"nullif(trim(version, {_SPACES}), '')"
+    number = f"regexp_full_match({text}, {literal(_NUMBER)})"
+    fraction = f"rtrim(regexp_extract({text}, {literal(_NUMBER)}, 2), '.0')"
+    padded = f"lpad(ltrim(regexp_extract({text}, {literal(_NUMBER)}, 1), '0'), {_VERSION_DIGITS}, '0')"
+    padded = f"{padded} || case when {fraction} = '' then '' else {fraction} end"
+    form = contract.format.model_copy(update={"timestamp_format": None})
+    time = _timestamp(text, form)
+    is_time = f"regexp_full_match({text}, {literal(_ISO_TIME)}) and {time} is not null"
+    return f"case when {number} then {padded} when {is_time} then ({time})::varchar else {text} end"
+
+
+def is_deleted(contract: SourceEntity) -> str:
+    """Whether the row is a tombstone: its column has one of the contract's values, whatever their case."""
+    if contract.deleted is None:
+        return "false"
+    return f"coalesce(lower(trim(deleted, {_SPACES})) in ({literals(v.lower() for v in contract.deleted.values)}), false)"
+
+
 def row_hash(contract: SourceEntity) -> str:
-    """The md5 of the canonical columns in their order; null and the empty text differ."""
-    names = ENTITIES[contract.entity].columns
+    """The md5 of the canonical columns in their order, version and tombstone behind them; null and '' differ."""
+    names = [*ENTITIES[contract.entity].columns]
+    names += ["version"] if contract.version else []
+    names += ["is_deleted"] if contract.deleted else []
     return f"md5(concat_ws(chr(31), {', '.join(f'coalesce({name}::varchar, chr(30))' for name in names)}))"
