@@ -1,5 +1,6 @@
--- A source that tells stages without dates is read day by day: a stage is entered on the day on which we learned of it,
--- the first one on the day on which the deal was opened, where the source says so, and a closed deal's last on its close.
+-- A source that tells stages without dates is read day by day: a stage is entered on the day on which we learned of
+-- it, the first one on the day on which the deal was opened, where the source says so, and the last of a deal that is
+-- won or lost on the day of its close.
 with
 
 versions as (
