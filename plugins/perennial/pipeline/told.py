@@ -23,7 +23,7 @@ def warnings_of(
 
 
 def _new_columns(contract: SourceEntity, staged: Sequence[StagedFile]) -> Iterator[str]:
-    known = {column.source for column in contract.columns.values()}
+    known = set(contract.source_columns)
     first_seen: dict[str, str] = {}
     for one in staged:
         for column in one.file.header:

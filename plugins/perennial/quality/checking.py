@@ -4,6 +4,9 @@
     broken     bit i is set when rule i of `Checker.rules` that quarantines is broken; 0 is a good row
     noticed    the same for rules that only warn
     is_guest   an order line without a client, or of a client that is not known
+    version    text that orders the versions of a key, null where the contract names none
+    is_deleted a tombstone: what its key names is gone; only rules on its key and its business date apply to it
+    extra      JSON of the file's columns that no contract names
     duplicate  equal to what is loaded already (set by `duplicates`)
 """
 
@@ -87,7 +90,7 @@ class Checker:
             column = "client_ref" if reference.entity == "clients" else ENTITIES[reference.entity].key[0]
             self._make_known(index, column, known.get(reference.entity, ()))
         self.connection.execute(f"create table checked as {self._select()}")
-        if self.entity.kind == "entities":
+        if self.entity.kind == "entities" and self.contract.events is None:  # events stand in the order of arrival
             self._mark_contradictions()
 
     def _try_patterns(self) -> None:
@@ -114,7 +117,7 @@ class Checker:
         return f"""
             select
                 file_no, file, line, business_date, {reference} as client_ref, {names},
-                {expressions.row_hash(self.contract)} as row_hash,
+                version, is_deleted, extra, {expressions.row_hash(self.contract)} as row_hash,
                 {self._bits(quarantines)} as broken, {self._bits(warns)} as noticed,
                 {self._guest()} as is_guest, false as duplicate
             from ({self.typed_rows()})
@@ -126,7 +129,9 @@ class Checker:
         where = f"where {only}" if only else ""
         columns = self.contract.columns.items()
         texts = [f"{expressions.text_of(n, c, odd_spaces=self.odd_spaces)} as text_{n}" for n, c in columns]
-        inner = f"select file_no, file, file_date, line, {', '.join(texts)} from landed {where}"
+        version, deleted = expressions.version(self.contract), expressions.is_deleted(self.contract)
+        common = f"file_no, file, file_date, line, {version} as version, {deleted} as is_deleted, extra"
+        inner = f"select {common}, {', '.join(texts)} from landed {where}"
         typed = ", ".join(self._typed_columns())
         rows = f"select *, {typed} from ({inner})"
         if self.entity.name == "order_lines":
@@ -154,8 +159,14 @@ class Checker:
 
     def _bits(self, numbered: Sequence[tuple[int, Rule]]) -> str:
         kind = self.mask_type
-        bits = [f"case when {rule.test} then {2**i}::{kind} else 0::{kind} end" for i, rule in numbered]
+        bits = [f"case when {self._applies(rule)} then {2**i}::{kind} else 0::{kind} end" for i, rule in numbered]
         return " + ".join(bits) if bits else f"0::{kind}"
+
+    def _applies(self, rule: Rule) -> str:
+        """The rule's test; a tombstone needs its key and its business date, and nothing else."""
+        if self.contract.deleted is None or rule.column in {*self.entity.key, self.contract.business_date}:
+            return rule.test
+        return f"not is_deleted and ({rule.test})"
 
     @property
     def mask_type(self) -> str:
@@ -170,7 +181,8 @@ class Checker:
             for index, reference in enumerate(self.contract.references)
             if reference.entity == "clients"
         ]
-        return f"(client_ref is null{''.join(unknown)})" if self._has_client else "true"
+        guest = f"(client_ref is null{''.join(unknown)})" if self._has_client else "true"
+        return guest if self.contract.deleted is None else f"(not is_deleted and {guest})"
 
     def _mark_contradictions(self) -> None:
         key = ", ".join(self.entity.key)
@@ -179,9 +191,10 @@ class Checker:
         self.connection.execute(f"""
             update checked set broken = broken + {bit}
             from (
-                select file_no, {key} from checked group by file_no, {key} having count(distinct row_hash) > 1
+                select file_no, {key}, version from checked
+                group by file_no, {key}, version having count(distinct row_hash) > 1
             ) as twice
-            where checked.file_no = twice.file_no and {same}
+            where checked.file_no = twice.file_no and {same} and checked.version is not distinct from twice.version
         """)
 
     def counts(self) -> Counts:

@@ -1,7 +1,8 @@
 """What is loaded already: rows, documents and events that are delivered once more are counted, not loaded again.
 
-A version is compared with the one before it in the order (business date, batch, file) in which the models pick the
-last one: a late file is so compared with what was known on its own day.
+A version is compared with the one before it in the order (business date, version, batch, file) in which the models
+pick the last one: a late file is so compared with what was known on its own day. A tombstone and a new version differ
+from what was before them: a delete, then the same row again, is no duplicate.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from perennial.contracts.entities import Entity
 from perennial.core.sqltext import literals
 
 _THIS_BATCH = 2**62  # behind every batch that is committed
+_BY_VERSION = "version nulls first"
 
 
 def mark_duplicates(connection: duckdb.DuckDBPyConnection, entity: Entity, raw_paths: Sequence[str]) -> None:
@@ -33,27 +35,28 @@ def _make_history(connection: duckdb.DuckDBPyConnection, entity: Entity, raw_pat
     if not raw_paths:
         connection.execute(f"""
             create table history as
-            select {key}, 0::bigint as seq, file, line, business_date, row_hash from checked where false
+            select {key}, 0::bigint as seq, file, line, business_date, version, row_hash from checked where false
         """)
         return
     connection.execute(f"""
         create table history as
         select
             {key}, _batch_seq as seq, _file as file, _line as line, _business_date as business_date,
-            _row_hash as row_hash
+            _version as version, _row_hash as row_hash
         from read_parquet([{literals(raw_paths)}])
         semi join (select distinct {key} from checked where broken = 0) using ({key})
     """)
 
 
 def _mark_documents(connection: duckdb.DuckDBPyConnection, entity: Entity) -> None:
-    """A document is the multiset of its lines in one file: it is a duplicate when the version before it is the same."""
+    """A document is the multiset of its lines in one file and version: a duplicate when the one before is the same."""
     key = ", ".join(entity.key)
     connection.execute(f"""
         create table repeated as
         select {key}
         from (
-            select {key} from checked where broken = 0 group by {key} having min(file_no) <> max(file_no)
+            select {key} from checked where broken = 0
+            group by {key} having min(file_no) <> max(file_no) or min(version) is distinct from max(version)
             union all
             select {key} from history
         )
@@ -65,28 +68,31 @@ def _mark_documents(connection: duckdb.DuckDBPyConnection, entity: Entity) -> No
         update checked set duplicate = true
         from (
             with versions as (
-                select {key}, seq, file, max(business_date) as dated, {content} as content
+                select {key}, seq, file, version, max(business_date) as dated, {content} as content
                 from history semi join repeated using ({key})
-                group by {key}, seq, file
+                group by {key}, seq, file, version
                 union all
-                select {key}, {_THIS_BATCH}, file, max(business_date), {content}
+                select {key}, {_THIS_BATCH}, file, version, max(business_date), {content}
                 from checked semi join repeated using ({key})
                 where broken = 0
-                group by {key}, file
+                group by {key}, file, version
             ),
             ordered as (
-                select *, lag(content) over (partition by {key} order by dated, seq, file) as before from versions
+                select
+                    *, lag(content) over (partition by {key} order by dated, {_BY_VERSION}, seq, file) as before
+                from versions
             )
-            select {key}, file from ordered where seq = {_THIS_BATCH} and content = before
+            select {key}, file, version from ordered where seq = {_THIS_BATCH} and content = before
         ) as again
         where checked.broken = 0 and checked.file = again.file and {same}
+            and checked.version is not distinct from again.version
     """)
 
 
 def _mark_entities(connection: duckdb.DuckDBPyConnection, entity: Entity) -> None:
     """A row is a duplicate when it says what the version of its key before it said."""
     key = ", ".join(entity.key)
-    order = "business_date, seq, file, line"
+    order = f"business_date, {_BY_VERSION}, seq, file, line"
     _mark_rows(connection, entity, f"row_hash = lag(row_hash) over (partition by {key} order by {order})")
 
 
@@ -100,7 +106,7 @@ def _mark_events(connection: duckdb.DuckDBPyConnection, entity: Entity) -> None:
 
 def _mark_rows(connection: duckdb.DuckDBPyConnection, entity: Entity, is_again: str) -> None:
     key = ", ".join(entity.key)
-    columns = f"{key}, file, line, business_date, row_hash"
+    columns = f"{key}, file, line, business_date, version, row_hash"
     connection.execute(f"""
         update checked set duplicate = true
         from (

@@ -12,8 +12,8 @@ _SPACES = "' \t\r\n\u00a0'"  # the characters themselves: DuckDB knows no escape
 _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
 _ISO_TIME = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?" + _OFFSET + "?)?"
 _HAS_OFFSET = ":.*" + _OFFSET + "$"
-_NUMBER = r"([0-9]{1,38})(\.[0-9]{1,18})?"
-_VERSION_DIGITS = 38
+_NUMBER = r"([0-9]{1,20})(\.[0-9]{1,18})?"
+_VERSION_DIGITS = 20
 _UTC = "timezone('UTC', {})"
 
 
@@ -143,7 +143,9 @@ def is_deleted(contract: SourceEntity) -> str:
     """Whether the row is a tombstone: its column has one of the contract's values, whatever their case."""
     if contract.deleted is None:
         return "false"
-    return f"coalesce(lower(trim(deleted, {_SPACES})) in ({literals(v.lower() for v in contract.deleted.values)}), false)"
+    return (
+        f"coalesce(lower(trim(deleted, {_SPACES})) in ({literals(v.lower() for v in contract.deleted.values)}), false)"
+    )
 
 
 def row_hash(contract: SourceEntity) -> str:

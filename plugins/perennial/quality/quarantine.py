@@ -49,7 +49,10 @@ def _present(items: str) -> str:
 
 
 def _raw(contract: SourceEntity) -> str:
-    pairs = ", ".join(f"{literal(column.source)}, {name}" for name, column in contract.columns.items())
+    named = {column.source: name for name, column in contract.columns.items()}
+    named |= {contract.version: "version"} if contract.version else {}
+    named |= {contract.deleted.column: "deleted"} if contract.deleted else {}
+    pairs = ", ".join(f"{literal(source)}, {name}" for source, name in named.items())
     return f"json_merge_patch(json_object({pairs}), coalesce(extra, '{{}}'))::varchar"
 
 

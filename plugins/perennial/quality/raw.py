@@ -22,8 +22,8 @@ def write_raw(checker: Checker, path: Path, *, source: str, batch_id: str, batch
             select
                 {names}, client_ref, {literal(source)} as _source, {literal(batch_id)} as _batch_id,
                 {batch_seq}::bigint as _batch_seq, file as _file, line as _line, business_date as _business_date,
-                row_hash as _row_hash, null::varchar as _version, false as _deleted,
-                {checker.contract.precedence}::integer as _precedence, null::varchar as _extra
+                row_hash as _row_hash, version as _version, is_deleted as _deleted,
+                {checker.contract.precedence}::integer as _precedence, extra as _extra
             from checked where {_GOOD}
         ) to {literal(str(path))} (format parquet, compression zstd)
     """).fetchone()

@@ -69,7 +69,7 @@ STRUCTURE_FIX = "quote values that hold the delimiter or a quotation mark, and l
 def _column_rules(contract: SourceEntity, name: str, zone: str) -> Iterator[Rule]:
     kind, column = ENTITIES[contract.entity].columns[name], contract.columns.get(name)
     if column is not None:
-        required = kind.required if column.required is None else column.required
+        required = (kind.required if column.required is None else column.required) or name == contract.business_date
         if required or (contract.entity, name) == ("order_lines", "amount"):
             yield _rule(contract, "required", name, f"text_{name} is null and {name} is null", "is empty")
         if kind.type != "text":

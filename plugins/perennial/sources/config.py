@@ -65,6 +65,8 @@ def _mistakes(sources: SourcesFile) -> Iterator[Mistake]:
                 kind = ENTITIES[contract.entity].columns[name]
                 yield from _column_mistakes((*at, "columns", name), kind, column)
             yield from _line_kind_mistakes(at, contract)
+            if contract.deleted is not None and ENTITIES[contract.entity].kind == "events":
+                yield (*at, "deleted"), f"{contract.entity} are events: what happened is not deleted", "remove it"
             yield from _reference_mistakes(at, contract, supplied)
 
 

@@ -232,7 +232,7 @@ def _header(head: bytes, form: FileFormat, delimiter: str | None = None) -> list
 
 def _header_problem(name: str, header: tuple[str, ...], contract: SourceEntity, head: bytes = b"") -> Problem | None:
     where = f"{name}:1" if contract.format.type == "csv" else name
-    wanted = list(dict.fromkeys(column.source for column in contract.columns.values()))
+    wanted = list(contract.source_columns)
     missing = [column for column in wanted if column not in header]
     if missing and contract.format.type == "csv":
         other = _other_delimiter(head, contract.format, wanted, found=len(wanted) - len(missing))
@@ -312,5 +312,5 @@ def _inspect_parquet(path: Path, file: LandedFile, contract: SourceEntity, scrat
 
 
 def converted_columns(contract: SourceEntity) -> list[str]:
-    """What the columns c0, c1, ... of a converted file are: each `source` of the contract once, in its order."""
-    return list(dict.fromkeys(column.source for column in contract.columns.values()))
+    """What the columns c0, c1, ... of a converted file are: each column that the contract names, in its order."""
+    return list(contract.source_columns)

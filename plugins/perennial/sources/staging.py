@@ -1,7 +1,8 @@
 """The rows of a batch's files as text in a scratch DuckDB, each with its file and line; nothing is judged here.
 
 Afterwards the connection has
-    landed    view: file_no, file, file_date, line, one text column per mapped canonical column, extra (JSON or null)
+    landed    view: file_no, file, file_date, line, one text column per mapped canonical column, version, deleted (text
+              or null), extra (JSON or null)
     rejected  table: file_no, file, file_date, line, kind, raw: lines that are not rows of this file's shape
 """
 
@@ -81,7 +82,7 @@ def unreadable(files: Sequence[Inspected], contract: SourceEntity, scratch: Path
 
 
 def _make_tables(connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected], contract: SourceEntity) -> None:
-    columns = "".join(f"{name} varchar, " for name in contract.columns)
+    columns = "".join(f"{name} varchar, " for name in (*contract.columns, "version", "deleted"))
     line = "line bigint, " if _is_converted(files) else ""
     connection.execute(f"create table rows_read ({columns}extra varchar, {line}path varchar)")
     connection.execute("create table files (file_no integer, path varchar, file varchar, file_date date)")
@@ -118,6 +119,7 @@ def _read(
     scan = _csv_scan(paths, first, contract, number) if is_csv else _parquet_scan(paths, first)
     kinds = ENTITIES[contract.entity].columns
     texts = [_as_text(first, column.source, kinds[name].type) for name, column in contract.columns.items()]
+    texts += [_as_text(first, source, "text") if source else "null" for source in _version_and_deleted(contract)]
     extra = _extra(first, contract)
     connection.execute(f"insert into rows_read select {', '.join(texts)}, {extra}, filename from {scan}")
     if is_csv:
@@ -129,7 +131,8 @@ def _read_converted(
 ) -> None:
     """Files of formats/: a column for each path of the contract, `_extra`, the line; rejects stand in a file beside."""
     sources = converted_columns(contract)
-    texts = ", ".join(f"c{sources.index(column.source)}" for column in contract.columns.values())
+    named = [*(column.source for column in contract.columns.values()), *_version_and_deleted(contract)]
+    texts = ", ".join(f"c{sources.index(source)}" if source else "null" for source in named)
     line = identifier(group[0].line_column)
     connection.execute(
         f"insert into rows_read select {texts}, _extra, {line}, filename from read_parquet([{paths}], filename = true)"
@@ -177,6 +180,11 @@ def _csv_scan(paths: str, first: Inspected, contract: SourceEntity, number: int)
     )
 
 
+def _version_and_deleted(contract: SourceEntity) -> tuple[str | None, str | None]:
+    """The file's columns of the version and of the tombstone, where the contract has them."""
+    return contract.version, contract.deleted.column if contract.deleted else None
+
+
 def _as_text(first: Inspected, source: str, wanted: ColumnType) -> str:
     """SQL for the column's value as text. A Parquet number that is whole has no `.0`, a midnight in a date no time."""
     index = first.header.index(source)
@@ -193,7 +201,7 @@ def _as_text(first: Inspected, source: str, wanted: ColumnType) -> str:
 
 def _extra(first: Inspected, contract: SourceEntity) -> str:
     """SQL for a JSON text of the columns that the contract does not know."""
-    known = {column.source for column in contract.columns.values()}
+    known = set(contract.source_columns)
     pairs = [
         f"{literal(name)}, {position}::varchar"
         for name, position in zip(first.header, _positions(first), strict=True)
@@ -316,7 +324,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, contract: SourceEntity, f
     )
     line = f"coalesce(m.line, {row_in_file} + {header_lines})" if mapped else f"{row_in_file} + {header_lines}"
     line = "rows_read.line" if _is_converted(files) else line
-    columns = ", ".join(f"rows_read.{name}" for name in contract.columns)
+    columns = ", ".join(f"rows_read.{name}" for name in (*contract.columns, "version", "deleted"))
     connection.execute(f"""
         create view landed as
         select files.file_no, files.file, files.file_date, {line} as line, {columns}, rows_read.extra
