@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from perennial.core import clock
-from perennial.ledger.tables import fetched_files, source_cursors
+from perennial.ledger.tables import batch_files, batches, fetched_files, source_cursors
 
 _ERROR_LENGTH = 2_000
 
@@ -36,9 +36,9 @@ def save_cursor(
     cursor: Mapping[str, Any],
     *,
     error: str | None = None,
-    landed: tuple[str, str, str] | None = None,
+    landed: tuple[str, str, str, str] | None = None,
 ) -> None:
-    """Write how far the entity was fetched; `landed` is a remote file: name, version, name below landing/."""
+    """Write how far the entity was fetched; `landed` is a remote file: name, version, name below landing/, sha256."""
     now = clock.now().replace(tzinfo=None)
     mine = (source_cursors.c.source == source, source_cursors.c.source_entity == entity)
     values = {"cursor": dict(cursor), "fetched_at": now, "last_error": error[:_ERROR_LENGTH] if error else None}
@@ -47,13 +47,13 @@ def save_cursor(
         if changed.rowcount == 0:
             connection.execute(sa.insert(source_cursors).values(source=source, source_entity=entity, **values))
         if landed is not None:
-            name, version, landed_as = landed
+            name, version, landed_as, sha256 = landed
             f = fetched_files.c
             same = (f.source == source, f.name == name, f.version == version)
             connection.execute(sa.delete(fetched_files).where(*same))
             connection.execute(
                 sa.insert(fetched_files).values(
-                    source=source, name=name, version=version, landed_as=landed_as, fetched_at=now
+                    source=source, name=name, version=version, landed_as=landed_as, sha256=sha256, fetched_at=now
                 )
             )
 
@@ -64,3 +64,28 @@ def known_remote_files(engine: sa.Engine, source: str) -> frozenset[tuple[str, s
     with engine.connect() as connection:
         rows = connection.execute(sa.select(f.name, f.version).where(f.source == source)).all()
     return frozenset((row.name, row.version) for row in rows)
+
+
+def committed_remote_files(engine: sa.Engine, source: str) -> frozenset[tuple[str, str]]:
+    """Name and version of the landed remote files whose bytes are in a committed batch.
+
+    By bytes, not by name: a later version may wait in the landing zone under the name of one that is committed.
+    """
+    f = fetched_files.c
+    query = (
+        sa.select(f.name, f.version)
+        .join(batch_files, batch_files.c.sha256 == f.sha256)
+        .join(batches, batches.c.batch_id == batch_files.c.batch_id)
+        .where(f.source == source, batches.c.state == "committed")
+        .distinct()
+    )
+    with engine.connect() as connection:
+        return frozenset((row.name, row.version) for row in connection.execute(query))
+
+
+def last_error(engine: sa.Engine, source: str, entity: str) -> str | None:
+    """What went wrong at the last fetch of the entity; None when nothing did, or there was none."""
+    c = source_cursors.c
+    query = sa.select(c.last_error).where(c.source == source, c.source_entity == entity)
+    with engine.connect() as connection:
+        return connection.execute(query).scalar()

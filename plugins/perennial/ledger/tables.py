@@ -181,6 +181,7 @@ fetched_files = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("version", sa.String(120), primary_key=True),
     sa.Column("landed_as", sa.Text, nullable=False),  # below landing/
+    sa.Column("sha256", sa.String(64), nullable=False),  # of its bytes, as in batch_files
     sa.Column("fetched_at", sa.DateTime, nullable=False),
 )
 

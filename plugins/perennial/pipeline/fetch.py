@@ -10,24 +10,24 @@ import importlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-import sqlalchemy as sa
-
-from perennial.contracts.sources import Source, SourceEntity
+from perennial.contracts.sources import Source
 from perennial.core import clock
 from perennial.core.connections import ConnectionStore, EnvironmentConnections
 from perennial.core.dates import business_date
 from perennial.core.errors import PerennialError
-from perennial.core.files import sync
 from perennial.core.settings import Settings
-from perennial.ledger.cursors import cursor_of, known_remote_files, save_cursor
+from perennial.ledger.cursors import committed_remote_files, cursor_of, known_remote_files, last_fetch, save_cursor
 from perennial.ledger.engine import open_ledger
+from perennial.pipeline.arrival import full_disk_told, land
 from perennial.pipeline.turns import turn
 from perennial.sources.config import load_sources
-from perennial.sources.fetching import FetchedFile, Fetcher, Request
+from perennial.sources.fetching import Fetcher, Request
+from perennial.sources.inspection import checksum_of
 from perennial.sources.landing import source_of
 
 # Which module of perennial.sources fetches which kind of connection. Webhooks and queues bring their events themselves.
@@ -66,18 +66,64 @@ def fetch(
 
     Raises ConfigError for an unknown source.
     """
+    reports: list[FetchReport] = []
+    for name, found in _asked(settings, source):
+        with turn(settings, f"fetch-{name}"):
+            for entity_name in found.entities:
+                asking = _Asking(settings, name, found, entity_name, connections or EnvironmentConnections())
+                reports.append(asking.fetch())
+    return reports
+
+
+def due(settings: Settings, now: datetime | None = None) -> list[str]:
+    """The sources whose `every_minutes` have passed since they were asked. The ledger is opened only if there are any."""
+    names = fetchable(settings)
+    if not names:
+        return []
+    engine, sources = open_ledger(settings), load_sources(settings).sources
+    moment = (now or clock.now()).replace(tzinfo=None)
+    found = []
+    for name in names:
+        last, every = last_fetch(engine, name), getattr(sources[name].connection, "every_minutes", 0.0)
+        if last is None or last + timedelta(minutes=every) <= moment:
+            found.append(name)
+    return found
+
+
+def has_news(settings: Settings, source: str, *, connections: ConnectionStore | None = None) -> bool:
+    """Whether asking the source brings anything, where that is cheap to know (remote files: one listing); else True.
+
+    Raises what the listing raises.
+    """
+    for name, found in _asked(settings, source):
+        news = getattr(fetcher_of(found), "has_news", None)
+        if news is None:
+            return True
+        for entity_name in found.entities:
+            asking = _Asking(settings, name, found, entity_name, connections or EnvironmentConnections())
+            if news(asking.request(settings.home / "tmp")):
+                return True
+    return False
+
+
+def check(
+    settings: Settings, source: str, *, connections: ConnectionStore | None = None
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """For each entity the steps of reaching it, each with `ok...` or what is wrong. Nothing is fetched."""
+    steps = []
+    for name, found in _asked(settings, source):
+        for entity_name in found.entities:
+            asking = _Asking(settings, name, found, entity_name, connections or EnvironmentConnections())
+            with _scratch(settings, f"check-{name}") as scratch:
+                steps.append((entity_name, fetcher_of(found).check(asking.request(scratch))))
+    return steps
+
+
+def _asked(settings: Settings, source: str | None) -> list[tuple[str, Source]]:
     sources = load_sources(settings)
     names = fetchable(settings) if source is None else [source]
-    reports: list[FetchReport] = []
-    for name in names:
-        found = source_of(settings, sources, name)
-        if found.connection is None or found.connection.kind not in FETCHERS:
-            continue
-        with turn(settings, f"fetch-{name}"):
-            for entity_name, entity in found.entities.items():
-                store = connections or EnvironmentConnections()
-                reports.append(_fetch_entity(settings, (name, found), (entity_name, entity), store))
-    return reports
+    found = [(name, source_of(settings, sources, name)) for name in names]
+    return [(name, one) for name, one in found if one.connection is not None and one.connection.kind in FETCHERS]
 
 
 def fetcher_of(source: Source) -> Fetcher:
@@ -86,63 +132,72 @@ def fetcher_of(source: Source) -> Fetcher:
     return cast("Fetcher", importlib.import_module(FETCHERS[kind]))
 
 
-def _fetch_entity(
-    settings: Settings, source: tuple[str, Source], entity: tuple[str, SourceEntity], connections: ConnectionStore
-) -> FetchReport:
-    engine = open_ledger(settings)
-    names: list[str] = []
-    notes: list[str] = []
-    rows = 0
-    cursor = cursor_of(engine, source[0], entity[0])
-    try:
-        with _scratch(settings, source[0]) as scratch:
-            known = known_remote_files(engine, source[0])
-            state = settings.home / "snapshots" / source[0]
-            state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            today = business_date(clock.now(), settings.zone)
-            request = Request(*source, *entity, cursor, scratch, state, today, connections, known)
-            for file in fetcher_of(source[1]).fetch(request):
-                names.append(_land(settings, engine, request, file))
-                notes += file.notes
-                rows += file.rows or 0
-                cursor = dict(file.cursor)
-    except PerennialError as error:
-        save_cursor(engine, source[0], entity[0], cursor, error=str(error))
-        return FetchReport(source[0], entity[0], tuple(names), rows, tuple(notes), error)
-    save_cursor(engine, source[0], entity[0], cursor)
-    return FetchReport(source[0], entity[0], tuple(names), rows, tuple(notes))
+@dataclass
+class _Asking:
+    """One entity of a source, asked once."""
+
+    settings: Settings
+    source_name: str
+    source: Source
+    entity_name: str
+    connections: ConnectionStore
+    files: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    rows: int = 0
+
+    def request(self, scratch: Path) -> Request:
+        """What the fetcher is asked for, from what the ledger knows."""
+        engine = open_ledger(self.settings)
+        state = self.settings.home / "snapshots" / self.source_name
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Request(
+            source_name=self.source_name,
+            source=self.source,
+            entity_name=self.entity_name,
+            entity=self.source.entities[self.entity_name],
+            cursor=cursor_of(engine, self.source_name, self.entity_name),
+            scratch=scratch,
+            state=state,
+            today=business_date(clock.now(), self.settings.zone),
+            connections=self.connections,
+            known=known_remote_files(engine, self.source_name),
+            committed=committed_remote_files(engine, self.source_name),
+            notes=self.notes,
+        )
+
+    def fetch(self) -> FetchReport:
+        """Ask, land, write down how far we came. An error leaves the cursor behind the last file that landed."""
+        engine = open_ledger(self.settings)
+        mine = (self.source_name, self.entity_name)
+        cursor = cursor_of(engine, *mine)
+        problem: PerennialError | None = None
+        try:
+            with full_disk_told(self.settings), _scratch(self.settings, f"fetch-{self.source_name}") as scratch:
+                request = self.request(scratch)
+                for file in fetcher_of(self.source).fetch(request):
+                    sha256 = file.sha256 or (checksum_of(file.path) if file.remote else "")
+                    name = land(self.settings, request, file)
+                    landed = (*file.remote, name, sha256) if file.remote else None
+                    save_cursor(engine, *mine, file.cursor, landed=landed)
+                    cursor = dict(file.cursor)
+                    self.files.append(name)
+                    self.notes += file.notes
+                    self.rows += file.rows or 0
+        except PerennialError as error:
+            problem = error
+        except Exception as error:
+            save_cursor(engine, *mine, cursor, error=f"{type(error).__name__}: a defect; the log has it")
+            raise
+        save_cursor(engine, *mine, cursor, error=str(problem) if problem else None)
+        return FetchReport(*mine, tuple(self.files), self.rows, tuple(self.notes), problem)
 
 
 @contextmanager
-def _scratch(settings: Settings, source: str) -> Iterator[Path]:
-    folder = settings.home / "tmp" / f"fetch-{source}"
+def _scratch(settings: Settings, name: str) -> Iterator[Path]:
+    folder = settings.home / "tmp" / name
     shutil.rmtree(folder, ignore_errors=True)  # of a fetch that was killed
     folder.mkdir(parents=True, mode=0o700)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _land(settings: Settings, engine: sa.Engine, request: Request, file: FetchedFile) -> str:
-    """Move the file into the landing zone, whole, then write down how far we came."""
-    name = landing_name(request.entity.path, file.suffix)
-    target = settings.landing / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(file.path, part) if file.path.stat().st_dev != target.parent.stat().st_dev else file.path.replace(
-        part
-    )
-    sync(part)
-    part.replace(target)
-    sync(target.parent)
-    landed = (*file.remote, name) if file.remote else None
-    save_cursor(engine, request.source_name, request.entity_name, file.cursor, landed=landed)
-    return name
-
-
-def landing_name(path: str, suffix: str) -> str:
-    """The entity's path with its `{date}` or its first `*` replaced by the suffix."""
-    if "{date}" in path:
-        return path.replace("{date}", suffix).replace("*", "")
-    return path.replace("*", suffix, 1).replace("*", "")

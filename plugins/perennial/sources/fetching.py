@@ -25,7 +25,7 @@ class FetchedFile:
 
     `suffix` becomes part of its name below landing/: it stands for the `*` or `{date}` of the entity's path, and is a
     function of what was fetched, so that the same range gives the same name. `rows` is for people. `remote` names the
-    outside file (name and version), where it is one.
+    outside file (name and version), where it is one; `sha256` is of its bytes, where the fetcher knows it.
     """
 
     path: Path
@@ -34,11 +34,15 @@ class FetchedFile:
     rows: int | None = None
     remote: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Request:
     """What a fetcher is asked for. `known` are the remote files (name, version) that were landed already.
+
+    Those whose bytes are in a committed batch are `committed`. What people should know is appended to `notes`, also
+    where no file is yielded.
 
     `today` is the business date of what is asked now. `state` is a folder (mode 700) of the source's own that is kept
     between fetches, for what a cursor is too small for: hashes of rows, snapshots of keys; each entity names its files.
@@ -54,6 +58,8 @@ class Request:
     today: date
     connections: ConnectionStore = field(repr=False)
     known: frozenset[tuple[str, str]] = frozenset()
+    committed: frozenset[tuple[str, str]] = frozenset()
+    notes: list[str] = field(default_factory=list)
 
 
 class Fetcher(Protocol):

@@ -133,6 +133,11 @@ def shown_name(name: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in plain)
 
 
+def entities_taking(source: Source, name: str) -> list[str]:
+    """The entities of the source whose path takes a file of this name below landing/; one, where all is well."""
+    return [entity for entity, _date in _takers(source, name)]
+
+
 def _takers(source: Source, name: str) -> list[tuple[str, date | None]]:
     """The entities whose pattern the name matches, each with the date in the name."""
     takers: list[tuple[str, date | None]] = []
