@@ -20,6 +20,8 @@ class LandingTrigger(BaseEventTrigger):
 
     It looks, it does not touch: the DAG finds the files anew and takes them, so an event that is lost or comes twice
     does no harm. Files that nobody took are announced again after 5 minutes, then after twice as long each time.
+    Events of webhooks and queues that were gathered long enough are moved into the landing zone first: whoever wrote
+    them may be gone.
     """
 
     def __init__(self, *, dag: str, poll_seconds: float = 1.0) -> None:
@@ -55,17 +57,20 @@ class LandingTrigger(BaseEventTrigger):
         return TriggerEvent({"dag": self.dag, "files": len(names), "names": names[:_NAMES_IN_EVENT]})
 
     def _ready(self) -> set[tuple[str, int, int]]:
-        """Name, size and time of change of every settled file; nothing while the configuration cannot be read."""
+        """Name, size and time of change of every settled file; nothing while config or folder cannot be read."""
         from perennial.core.errors import PerennialError
         from perennial.core.settings import load_settings
         from perennial.sources.config import load_sources
+        from perennial.sources.events import land_due
         from perennial.sources.landing import ready_files
 
         try:
             settings = load_settings()
-            sources = [name for name, source in load_sources(settings).sources.items() if source.dag == self.dag]
+            sources = {name: source for name, source in load_sources(settings).sources.items() if source.dag == self.dag}
+            for name, source in sources.items():
+                land_due(settings, name, source)
             found = [ready_files(settings, name) for name in sources]
-        except PerennialError as error:
+        except (PerennialError, OSError) as error:
             log.error("The landing zone is not watched until this is mended:\n%s", error)
             return set()
         return {(f.name, f.size, f.mtime_ns) for by_entity in found for files in by_entity.values() for f in files}

@@ -1,0 +1,58 @@
+"""The one module of `web` that knows Airflow: its sign-in, its login page, its connections.
+
+What is imported from Airflow's core API is internal to it: when it moves, this file is what changes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.core_api.security import requires_access_asset
+from airflow.exceptions import AirflowNotFoundException
+from airflow.models.connection import Connection as AirflowConnection
+from fastapi import Depends
+
+from perennial.core.connections import Connection
+from perennial.core.errors import ConfigError, Problem
+
+# Who may read assets may read what became of their batches; a stranger gets 401, another role 403.
+SIGNED_IN: Any = Depends(requires_access_asset(method="GET"))
+
+
+def login_url(next_url: str) -> str:
+    """Airflow's login page, which leads back to `next_url`."""
+    return str(get_auth_manager().get_url_login(next_url=next_url))
+
+
+class ServerConnections:
+    """Airflow's connections (environment, secrets backend, database) as the API server reads them."""
+
+    def get(self, connection_id: str) -> Connection:
+        """The connection. Raises ConfigError when there is none of that id."""
+        try:
+            found = AirflowConnection.get_connection_from_secrets(connection_id)
+        except AirflowNotFoundException:
+            fix = "add it in Airflow (Admin, Connections)"
+            raise ConfigError(Problem(f"connection {connection_id}", "there is no such connection", fix)) from None
+        return Connection(
+            id=connection_id,
+            kind=found.conn_type or "",
+            host=found.host,
+            port=found.port,
+            login=found.login,
+            password=found.password,
+            schema=found.schema,
+            extra=_extra(connection_id, found.extra),
+        )
+
+
+def _extra(connection_id: str, text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(Problem(f"connection {connection_id}", "its extra is not a JSON object", "mend it"))
+    return found

@@ -1,0 +1,151 @@
+"""The pages below /perennial: batches and their fate, quarantine, Data Docs, sources. Plain HTML, no script.
+
+Everyone who asks is asked first who they are: the app is made with a dependency that refuses strangers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from perennial.core import clock
+from perennial.core.errors import PerennialError
+from perennial.core.settings import load_settings
+from perennial.ledger.engine import open_ledger
+from perennial.ledger.overview import one_batch, recent_batches, rules_of
+from perennial.ledger.quarantine import set_aside, still_refused
+from perennial.pipeline.overview import source_states
+from perennial.web.docs_sites import file_of, pages_of_batch, sites
+
+_HERE = Path(__file__).parent
+_PER_PAGE = 50
+_CSP = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
+_DOCS_CSP = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_TEXTS = {401: "Sign in to Airflow first.", 403: "Your role may not read assets.", 404: "There is no such page."}
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=select_autoescape(default=True, default_for_string=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M}" if moment else "never"
+TEMPLATES.filters["count"] = lambda number: f"{number:,}"
+
+
+def create_pages(signed_in: Any, login_url: Callable[[str], str]) -> FastAPI:
+    """The app; `signed_in` refuses strangers (401) and roles that may not (403), `login_url` leads them to sign in."""
+    app = FastAPI(dependencies=[signed_in], docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(AnyHTTPException, _told(login_url))
+    app.add_exception_handler(PerennialError, _broken)
+    app.add_exception_handler(RequestValidationError, _misasked)
+    app.add_api_route("/", _batches, response_class=HTMLResponse)
+    app.add_api_route("/batches/{batch_id}", _batch, response_class=HTMLResponse)
+    app.add_api_route("/quarantine", _quarantine, response_class=HTMLResponse)
+    app.add_api_route("/sources", _sources, response_class=HTMLResponse)
+    app.add_api_route("/data-docs", _docs, response_class=HTMLResponse)
+    app.add_api_route("/data-docs/{path:path}", _docs_file, response_class=Response)
+    app.add_api_route("/style.css", _style, response_class=Response)
+    return app
+
+
+def _batches(
+    request: Request,
+    before: int | None = Query(default=None, ge=1),
+    source: str | None = Query(default=None, max_length=60),
+    state: str | None = Query(default=None, pattern="^(committed|refused)$"),
+) -> HTMLResponse:
+    engine = open_ledger(load_settings())
+    found = recent_batches(engine, before=before, source=source, state=state, limit=_PER_PAGE + 1)
+    older = found[_PER_PAGE - 1].batch_seq if len(found) > _PER_PAGE else None
+    return _page(
+        request, "batches.html", batches=found[:_PER_PAGE], older=older, source=source, state=state, before=before
+    )
+
+
+def _batch(request: Request, batch_id: str) -> HTMLResponse:
+    settings = load_settings()
+    engine = open_ledger(settings)
+    batch = one_batch(engine, batch_id)
+    if batch is None:
+        raise HTTPException(404)
+    docs = pages_of_batch(settings.data_docs, batch_id)
+    return _page(request, "batch.html", batch=batch, rules=rules_of(engine, batch_id), docs=docs)
+
+
+def _quarantine(request: Request, batch: str | None = Query(default=None, max_length=60)) -> HTMLResponse:
+    engine = open_ledger(load_settings())
+    waiting = [one for one in set_aside(engine) if one.waiting > 0 and one.state == "committed"]
+    refused = still_refused(engine)
+    if batch:
+        waiting, refused = ([one for one in some if one.batch_id == batch] for some in (waiting, refused))
+    now = clock.now().replace(tzinfo=None)
+    ages = {one.batch_id: _age(now, one.since) for one in (*waiting, *refused)}
+    total = sum(one.waiting for one in waiting)
+    shown: dict[str, Any] = {"waiting": waiting[::-1], "refused": refused[::-1]}  # newest first
+    return _page(request, "quarantine.html", **shown, ages=ages, total=total, only=batch)
+
+
+def _sources(request: Request) -> HTMLResponse:
+    return _page(request, "sources.html", sources=source_states(load_settings()))
+
+
+def _docs(request: Request) -> HTMLResponse:
+    return _page(request, "docs.html", sites=sites(load_settings().data_docs))
+
+
+def _docs_file(path: str) -> Response:
+    found = file_of(load_settings().data_docs, path)
+    if found is None:
+        raise HTTPException(404)
+    return FileResponse(found[0], media_type=found[1], headers={**_HEADERS, "Content-Security-Policy": _DOCS_CSP})
+
+
+def _style() -> Response:
+    return Response((_HERE / "style.css").read_bytes(), media_type="text/css", headers=_HEADERS)
+
+
+def _age(now: datetime, since: datetime) -> str:
+    hours = max((now - since).total_seconds(), 0) / 3_600
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"  # noqa: PLR2004 - two days
+
+
+def _page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    root = request.scope.get("root_path", "")
+    text = TEMPLATES.get_template(template).render(root=root, here=template, **values)
+    return HTMLResponse(text, status, headers={**_HEADERS, "Content-Security-Policy": _CSP})
+
+
+def _told(login_url: Callable[[str], str]) -> Callable[[Request, Exception], Response]:
+    def handle(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, AnyHTTPException) else 500
+        wants_html = "text/html" in request.headers.get("accept", "")
+        if status == 401 and wants_html and request.method == "GET":  # noqa: PLR2004
+            return RedirectResponse(login_url(str(request.url)), 303, headers=_HEADERS)
+        return _page(request, "error.html", status=status, title=str(status), text=_TEXTS.get(status, "It failed."))
+
+    return handle
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    """Something of ours cannot be read: the page says what and how to mend it."""
+    return _page(request, "error.html", status=500, title="Not readable", text=str(error))
+
+
+def _misasked(request: Request, _error: Exception) -> Response:
+    return _page(request, "error.html", status=422, title="422", text="A part of the address is not what it may be.")
