@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "sql": Command("sql", "ask the published warehouse a question"),
     "status": Command("status", "what has landed, which days were run, what is published"),
+    "quarantine": Command("quarantine", "rows that were set aside: list, show, export, replay, drop"),
     "check": Command("check", "what is wrong with the configuration, the environment, the connections; how to mend it"),
     "reset": Command("reset", "remove all state, but not the installed environment"),
 }

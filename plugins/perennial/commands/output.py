@@ -103,7 +103,12 @@ def _shown(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float | Decimal):
         return f"{value:,.2f}"
-    return "".join(char if char.isprintable() else " " for char in str(value))
+    return plain_text(str(value))
+
+
+def plain_text(text: str) -> str:
+    """The text on one line, without what a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _plain(value: Any) -> Any:

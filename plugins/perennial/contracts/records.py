@@ -13,6 +13,18 @@ RUN_STATES: tuple[RunState, ...] = ("open", "built", "published", "scored", "pla
 
 
 @dataclass(frozen=True)
+class RuleResult:
+    """What the gate said of one rule of one batch. `bad` of `rows` rows; shares above `warn` or `stop` were limits."""
+
+    rule: str
+    rows: int
+    bad: int
+    warn: float | None
+    stop: float | None
+    verdict: Literal["passed", "warned", "stopped"]
+
+
+@dataclass(frozen=True)
 class BatchReport:
     """The fate of one batch: landed = loaded + quarantined + duplicate (L1), in rows."""
 
@@ -30,6 +42,7 @@ class BatchReport:
     warnings: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
+    replays_batch_id: str | None = None  # of rows that were in quarantine: the batch that had set them aside
 
 
 @dataclass(frozen=True)

@@ -13,3 +13,12 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def place(part: Path, target: Path) -> None:
+    """Put a file in its place (mode 600), whole or not at all, even when the power fails right after."""
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part.chmod(0o600)
+    sync(part)
+    part.replace(target)
+    sync(target.parent)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from perennial.contracts.records import BatchReport, BatchState
 from perennial.core import clock
-from perennial.ledger.tables import batch_files, batches
+from perennial.ledger.tables import batch_files, batches, gate_results
 
 _NAMES_AT_ONCE = 500  # SQLite takes 999 parameters in old builds
 
@@ -122,7 +122,8 @@ def record_batch(
     Raises sqlalchemy.exc.IntegrityError for a committed batch of the same id or number, or where rows are lost (L1).
     """
     mine = sa.select(batches.c.batch_id).where(batches.c.batch_id == report.batch_id, batches.c.state == "refused")
-    connection.execute(sa.delete(batch_files).where(batch_files.c.batch_id.in_(mine)))
+    for table in (batch_files, gate_results):
+        connection.execute(sa.delete(table).where(table.c.batch_id.in_(mine)))
     connection.execute(sa.delete(batches).where(batches.c.batch_id == report.batch_id, batches.c.state == "refused"))
     connection.execute(
         sa.insert(batches).values(
@@ -145,6 +146,7 @@ def record_batch(
             warnings=list(report.warnings),
             reasons=list(report.reasons),
             quarantined_by_rule=dict(report.quarantined_by_rule),
+            replays_batch_id=report.replays_batch_id,
             recorded_at=clock.now().replace(tzinfo=None),
         )
     )

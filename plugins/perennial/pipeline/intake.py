@@ -16,7 +16,7 @@ from perennial.contracts.entities import EntityName
 from perennial.contracts.records import BatchReport, BatchState
 from perennial.contracts.sources import Source, SourceEntity
 from perennial.core.errors import ContractViolation, Problem
-from perennial.core.files import sync
+from perennial.core.files import place
 from perennial.core.ids import digest_of
 from perennial.ledger import batches, consents
 from perennial.ledger.batches import BatchFile, KnownFile
@@ -261,7 +261,7 @@ class Intake:
             if rows != counts.good:
                 where = f"{source}.{self.ledger.source_entity}"
                 raise ContractViolation(Problem(where, f"{counts.good} rows are good, {rows} were written (L1)"))
-            _place(part, raw)
+            place(part, raw)
             dates = (counts.first_business_date, counts.last_business_date)
             return Places(self._relative(raw), self._write_quarantine(checker, counts, judged.batch_id, scratch), dates)
 
@@ -295,7 +295,7 @@ class Intake:
         if rows != counts.quarantined:
             where = f"{self.ledger.source}.{self.ledger.source_entity}"
             raise ContractViolation(Problem(where, f"{counts.quarantined} rows are bad, {rows} were written (L1)"))
-        _place(part, target)
+        place(part, target)
         return self._relative(target)
 
     def _relative(self, path: Path) -> str:
@@ -314,12 +314,3 @@ def _copies(found: Sorted, landed: Mapping[str, int]) -> list[tuple[str, str]]:
     again = [(one.file.name, known.name) for one, known in found.again]
     twins = [(twin.file.name, first.file.name) for twin, first in found.twins]
     return [(copy, original) for copy, original in (*again, *twins) if landed[copy]]
-
-
-def _place(part: Path, target: Path) -> None:
-    """Put a file in its place, whole or not at all, even when the power fails right after."""
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part.chmod(0o600)
-    sync(part)
-    part.replace(target)
-    sync(target.parent)

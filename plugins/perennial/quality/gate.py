@@ -8,9 +8,10 @@ the column expectations of the contract. Both are shown in the Data Docs, one si
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from perennial.contracts.entities import ENTITIES
+from perennial.contracts.records import RuleResult
 from perennial.contracts.sources import SourceEntity
 from perennial.core.ids import digest_of
 from perennial.quality.checking import Checker, Counts
+from perennial.quality.history import BatchRule
 
 _SAMPLE_ROWS = 100_000
 _HASH_RANGE = 16**8
@@ -34,11 +37,12 @@ _LIBRARY = "great_expectations"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a batch. `reasons` is empty unless it is refused."""
+    """What the gate says of a batch, and of each rule. `reasons` is empty unless it is refused."""
 
     refused: bool
     warnings: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    results: tuple[RuleResult, ...] = ()
 
 
 @dataclass
@@ -51,23 +55,34 @@ class Gate:
     _context: Any = None
     _pandas: Any = None
 
-    def judge(self, checker: Checker, counts: Counts, *, name: str, batch_id: str, as_of: date | None) -> Verdict:
-        """Judge the batch in `checked`. `name` is source.entity, under which the docs list it."""
+    def judge(
+        self,
+        checker: Checker,
+        counts: Counts,
+        *,
+        name: str,
+        batch_id: str,
+        as_of: date | None,
+        history: Sequence[BatchRule] = (),
+    ) -> Verdict:
+        """Judge the batch in `checked`. `name` is source.entity, under which the docs list it.
+
+        `history` are rules that look at the batch as a whole, against those before it.
+        """
         if self._context is None:
             self._open()
         self.batch_ids.append(batch_id)
         self.latest = max(filter(None, (self.latest, as_of)), default=None)
-        profile = _profile_frame(counts, checker.contract)
-        refused, told = self._judge_profile(profile, name, batch_id, as_of)
-        warnings = [f"{name}: {_rule_said(row)} are bad, more than the {row.warn:.2%} that is usual" for row in told]
+        profile = _profile_frame(counts, checker.contract, history)
+        stopped, warned = self._judge_profile(profile, name, batch_id, as_of)
+        said = {rule.rule: rule for rule in history}
+        told = [rule for rule in warned if rule == _ALL or rule in said]
+        rows = {row.rule: row for row in profile.itertuples()}
+        warnings = [f"{name}: {_told(rows[rule], said.get(rule))}" for rule in told]
         if counts.good:
             warnings += self._judge_sample(checker, counts.good, name, batch_id, as_of)
-        reasons = [
-            f"{name}: {_rule_said(row)} are bad, more than the limit of {row.stop:.2%}: the batch is refused"
-            " -> look at the rows in quarantine, mend the file (or the contract in sources.yml) and land it again"
-            for row in refused
-        ]
-        return Verdict(bool(refused), tuple(warnings), tuple(reasons))
+        reasons = [f"{name}: {_refused(rows[rule], said.get(rule))}" for rule in stopped]
+        return Verdict(bool(stopped), tuple(warnings), tuple(reasons), _results(profile, stopped, warned))
 
     def _open(self) -> None:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -95,8 +110,8 @@ class Gate:
         self._context = gx.get_context(mode="ephemeral", project_config=config)
         self._pandas = self._context.data_sources.add_pandas("landing")
 
-    def _judge_profile(self, frame: Any, name: str, batch_id: str, as_of: date | None) -> tuple[list[Any], list[Any]]:
-        """The rules above `stop`, and the sum of all rules if above `warn`, where great-expectations finds any."""
+    def _judge_profile(self, frame: Any, name: str, batch_id: str, as_of: date | None) -> tuple[list[str], list[str]]:
+        """The rules above `stop`, and those above `warn` alone, where great-expectations finds any."""
         import great_expectations.expectations as gxe
 
         expectations = [
@@ -111,9 +126,9 @@ class Gate:
         failed = self._run(f"{name}.profile", frame, expectations, batch_id, as_of)
         columns = {config.kwargs.get("column_A") for config in failed}
         rows = list(frame.itertuples())
-        refused = [row for row in rows if "stop" in columns and row.share > row.stop]
-        told = [row for row in rows[:1] if "warn" in columns and row.share > row.warn and row not in refused]
-        return refused, told
+        stopped = [row.rule for row in rows if "stop" in columns and row.share > row.stop]
+        warned = [row.rule for row in rows if "warn" in columns and row.share > row.warn and row.rule not in stopped]
+        return stopped, warned
 
     def _judge_sample(self, checker: Checker, good: int, name: str, batch_id: str, as_of: date | None) -> list[str]:
         sample, expectations = _sample_frame(checker, good), _column_expectations(checker.contract)
@@ -169,7 +184,7 @@ def open_gate(docs: Path) -> Iterator[Gate]:
     gate.publish_docs()
 
 
-def _profile_frame(counts: Counts, contract: SourceEntity) -> Any:
+def _profile_frame(counts: Counts, contract: SourceEntity, history: Sequence[BatchRule] = ()) -> Any:
     import pandas as pd
 
     landed = counts.good + counts.quarantined + counts.duplicate
@@ -180,7 +195,41 @@ def _profile_frame(counts: Counts, contract: SourceEntity) -> Any:
         (count.rule, count.rows, count.bad, count.share, limits.warn, 1.0 if count.only_warns else limits.stop)
         for count in counts.profile
     ]
+    rows += [(rule.rule, rule.rows, rule.bad, rule.share, rule.warn, rule.stop) for rule in history]
     return pd.DataFrame(rows, columns=["rule", "rows", "bad", "share", "warn", "stop"])
+
+
+def _results(frame: Any, stopped: Sequence[str], warned: Sequence[str]) -> tuple[RuleResult, ...]:
+    return tuple(
+        RuleResult(
+            row.rule,
+            int(row.rows),
+            int(row.bad),
+            _limit(row.warn),
+            _limit(row.stop),
+            "stopped" if row.rule in stopped else "warned" if row.rule in warned else "passed",
+        )
+        for row in frame.itertuples()
+    )
+
+
+def _limit(share: float) -> float | None:
+    return None if math.isinf(share) else float(share)
+
+
+def _told(row: Any, rule: BatchRule | None) -> str:
+    if rule is not None:
+        return f"{rule.rule}: {rule.said}"
+    return f"{_rule_said(row)} are bad, more than the {row.warn:.2%} that is usual"
+
+
+def _refused(row: Any, rule: BatchRule | None) -> str:
+    if rule is not None:
+        return f"{rule.rule}: {rule.said}: the batch is refused -> {rule.fix}"
+    return (
+        f"{_rule_said(row)} are bad, more than the limit of {row.stop:.2%}: the batch is refused"
+        " -> look at the rows in quarantine, mend the file (or the contract in sources.yml) and land it again"
+    )
 
 
 def _rule_said(row: Any) -> str:

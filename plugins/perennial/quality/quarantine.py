@@ -9,6 +9,7 @@ from perennial.core.sqltext import literal
 from perennial.quality.checking import Checker
 from perennial.quality.rules import STRUCTURE, STRUCTURE_FIX, structure_message
 
+RAW_LINE = "_raw"  # of a line that is no row of its file's shape, the key under which it is kept as it was
 _EXAMPLES = 5
 
 
@@ -38,7 +39,7 @@ def make_quarantined(checker: Checker) -> None:
         union all
         select
             file, line, file_date, ['{STRUCTURE}'], [{structure_message("kind")} || {literal(" -> " + STRUCTURE_FIX)}],
-            json_object('line', raw)::varchar
+            json_object('{RAW_LINE}', raw)::varchar
         from rejected
     """)
 
