@@ -147,7 +147,7 @@ def dates_touched(engine: sa.Engine, batch_ids: Sequence[str]) -> tuple[date | N
         for start in range(0, len(batch_ids), 500):
             some = b.batch_id.in_(batch_ids[start : start + 500])
             query = sa.select(sa.func.min(b.first_business_date), sa.func.max(b.last_business_date)).where(some)
-            first_of, last_of = connection.execute(query).one()
-            found.append((first_of, last_of))
+            row = connection.execute(query).one()
+            found.append((row[0], row[1]))
     first = min((one for one, _ in found if one), default=None)
     return first, max((one for _, one in found if one), default=None)

@@ -6,7 +6,9 @@ An event's extra carries the business date (`as_of`), the run and our own row co
 from __future__ import annotations
 
 from airflow.sdk import Asset, AssetWatcher
+from airflow.triggers.base import BaseEventTrigger
 
+from perennial.orchestration.queue_trigger import queue_triggers
 from perennial.orchestration.triggers import LandingTrigger
 
 # The published tables, each an asset with rows and seconds. tests/dags checks the names against dbt's marts.
@@ -32,7 +34,10 @@ MART_NAMES = (
 
 def _asset(name: str, *, watched_dag: str | None = None) -> Asset:
     layer, _, entity = name.partition(".")
-    watchers = [AssetWatcher(name=f"watch_{entity}", trigger=LandingTrigger(dag=watched_dag))] if watched_dag else []
+    triggers: dict[str, BaseEventTrigger] = {f"watch_{entity}": LandingTrigger(dag=watched_dag)} if watched_dag else {}
+    for source, trigger in queue_triggers(watched_dag).items() if watched_dag else ():
+        triggers[f"read_{source}"] = trigger  # it fills the landing zone; the landing trigger tells of it
+    watchers = [AssetWatcher(name=watcher, trigger=trigger) for watcher, trigger in triggers.items()]
     return Asset(name=name, uri=f"x-perennial://{layer}/{entity}", group=layer, watchers=watchers)
 
 

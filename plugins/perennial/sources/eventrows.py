@@ -14,7 +14,7 @@ from perennial.contracts.connections import EventRead
 from perennial.core.errors import Problem, RowRejected
 
 MAX_DEPTH = 32
-MAX_ROWS_BYTES = 50_000_000  # of one event: a small event may not become gigabytes
+MAX_ROWS_BYTES = 10_000_000  # of one event: a small event may not become gigabytes
 _PARENT = "_event"
 _MISSING = object()
 
