@@ -1,5 +1,5 @@
 -- L1, batch by batch: the rows that the ledger loaded for this run = lines in the facts + lines of deliveries that a
--- later one replaced + lines dated after the business date, which this run must not see.
+-- later one replaced + tombstones + lines dated after the business date, which this run must not see.
 with
 
 -- The copy of the ledger holds this run's batches and no others.
@@ -17,7 +17,9 @@ lines as (
         order_key,
         _batch_id as batch_id,
         _file as file_name,
-        count(*) filter (where _business_date <= {{ as_of() }}) as seen,
+        count(*) filter (where _business_date <= {{ as_of() }} and not coalesce(_deleted, false)) as seen,
+        count(*) filter (where _business_date <= {{ as_of() }} and _deleted) as tombstones,
+        count(distinct coalesce(_version, '')) filter (where _business_date <= {{ as_of() }}) as versions,
         count(*) filter (where _business_date > {{ as_of() }}) as unseen
     from {{ source('raw', 'order_lines') }}
     group by _source, order_key, _batch_id, _file
@@ -34,20 +36,32 @@ facts as (
     group by source, order_key, batch_id, file_name
 ),
 
--- A delivery is replaced whole, and only where the facts hold another delivery of the same order.
+-- A delivery is replaced whole, and only where the facts hold another delivery of the same order, or it was deleted.
 orders as (
     select
         source,
         order_key
     from facts
-    group by source, order_key
+    union
+    select
+        source,
+        order_key
+    from lines
+    where tombstones > 0
 ),
 
 accounted as (
     select
         coalesce(lines.batch_id, facts.batch_id) as batch_id,
         sum(coalesce(facts.kept, 0)) as kept,
-        sum(case when facts.kept is null and orders.order_key is not null then lines.seen else 0 end) as replaced,
+        sum(
+            case
+                when facts.kept is null and orders.order_key is not null then lines.seen
+                when lines.versions > 1 then lines.seen - facts.kept
+                else 0
+            end
+        ) as replaced,
+        sum(coalesce(lines.tombstones, 0)) as tombstones,
         sum(coalesce(lines.unseen, 0)) as unseen
     from lines
     full outer join facts
@@ -65,7 +79,10 @@ select
     batches.loaded,
     accounted.kept,
     accounted.replaced,
+    accounted.tombstones,
     accounted.unseen
 from batches
 full outer join accounted on batches.batch_id = accounted.batch_id
-where coalesce(batches.loaded, 0) <> coalesce(accounted.kept + accounted.replaced + accounted.unseen, 0)
+where
+    coalesce(batches.loaded, 0)
+    <> coalesce(accounted.kept + accounted.replaced + accounted.tombstones + accounted.unseen, 0)

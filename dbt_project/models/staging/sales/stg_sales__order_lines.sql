@@ -1,5 +1,7 @@
 -- One row per line of the delivery of an order that holds on the business date: a later delivery of the same order
--- replaces all its lines, equal lines inside one delivery stay. A delivery is as new as its newest line.
+-- replaces all its lines, equal lines inside one delivery stay. A delivery is as new as its newest line, then as the
+-- source's version says. A delivery that was deleted replaces what was before it, and has no lines itself. Lines that
+-- came back from quarantine bear the number of the batch that they landed with: they join their delivery.
 with
 
 -- Read twice, each time for few columns: cheaper so than kept whole.
@@ -12,12 +14,12 @@ deliveries as (
     select
         _source,
         order_key,
-        _batch_id,
         _batch_seq,
         _file,
+        _version,
         max(_business_date) as delivered_on
     from lines
-    group by _source, order_key, _batch_id, _batch_seq, _file
+    group by _source, order_key, _batch_seq, _file, _version
 ),
 
 repeated as (
@@ -34,7 +36,9 @@ ranked as (
         deliveries.*,
         row_number() over (
             partition by deliveries._source, deliveries.order_key
-            order by deliveries.delivered_on desc, deliveries._batch_seq desc, deliveries._file desc
+            order by
+                deliveries.delivered_on desc, deliveries._version desc nulls last,
+                deliveries._batch_seq desc, deliveries._file desc
         ) as delivery_rank
     from deliveries
     inner join repeated on deliveries._source = repeated._source and deliveries.order_key = repeated.order_key
@@ -69,9 +73,10 @@ final as (
         on
             lines._source = replaced._source
             and lines.order_key = replaced.order_key
-            and lines._batch_id = replaced._batch_id
+            and lines._batch_seq = replaced._batch_seq
             and lines._file = replaced._file
-    where replaced.order_key is null
+            and lines._version is not distinct from replaced._version
+    where replaced.order_key is null and not coalesce(lines._deleted, false)
 )
 
 select * from final
