@@ -76,7 +76,7 @@ def fetch(
 
 
 def due(settings: Settings, now: datetime | None = None) -> list[str]:
-    """The sources whose `every_minutes` have passed since they were asked. The ledger is opened only if there are any."""
+    """The sources whose `every_minutes` have passed since they were asked; none opens no ledger."""
     names = fetchable(settings)
     if not names:
         return []

@@ -80,7 +80,7 @@ def _walk(system: RemoteSystem, glob: str, leave: str, found: Listing) -> Iterat
     while todo:
         folder = todo.pop()
         base = path_below(system.root, folder)
-        for entry in system.fs.ls(base, detail=True):
+        for entry in _entries(system, base, is_root=not folder):
             part = _own_name(entry["name"], base)
             if part == "":
                 continue  # S3's own object for a folder
@@ -92,6 +92,17 @@ def _walk(system: RemoteSystem, glob: str, leave: str, found: Listing) -> Iterat
                 yield name, entry
             elif _leads(glob.split("/"), name.split("/")) and name != leave and name.count("/") < _DEPTH:
                 todo.append(name)
+
+
+def _entries(system: RemoteSystem, folder: str, *, is_root: bool) -> Sequence[dict[str, Any]]:
+    """The folder's entries; none where it went away meanwhile, or where an object store has nothing below the url yet."""
+    try:
+        return list(system.fs.ls(folder, detail=True))
+    except FileNotFoundError as error:
+        absent_bucket = error.__cause__ is not None
+        if is_root and (system.has_folders or absent_bucket):
+            raise
+        return []
 
 
 def path_below(root: str, name: str) -> str:

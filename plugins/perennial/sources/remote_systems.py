@@ -40,6 +40,7 @@ class RemoteSystem:
     refusing: Errors = (PermissionError,)
     failing: Errors = (OSError,)
     rename: Callable[[Any, str, str], None] | None = None  # where fsspec's own move is not safe
+    has_folders: bool = True  # else a folder is there when something is in it
     _fs: Any = field(default=None, repr=False)
 
     @property
@@ -138,6 +139,7 @@ def _s3(where: str, url: SplitResult, connection: Connection | None) -> RemoteSy
         make,
         refusing=(PermissionError, NoCredentialsError, PartialCredentialsError),
         failing=(OSError, BotoCoreError),
+        has_folders=False,
     )
 
 
@@ -220,7 +222,7 @@ def _client_keys(connection: Connection) -> list[Any]:
         if extra.get("key_file"):
             return [asyncssh.read_private_key(extra["key_file"], passphrase)]
     except (OSError, ValueError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError):  # its words may hold the key
-        fix = "give private_key or key_file a private key in OpenSSH or PEM form, and its private_key_passphrase"
+        fix = "give private_key or key_file a key in PEM form (PKCS#8 where it has a private_key_passphrase)"
         raise ConfigError(Problem(f"connection {connection.id}", "its key cannot be read", fix)) from None
     return []
 
