@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from perennial.contracts.entities import ENTITIES, Column
-from perennial.contracts.sources import FileFormat, SourceColumn, SourceEntity, SourcesFile
+from perennial.contracts.sources import FileFormat, Source, SourceColumn, SourceEntity, SourcesFile
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.settings import Settings
 from perennial.core.yamlfile import Key, YamlDocument, read_yaml, validate
@@ -60,6 +60,7 @@ def _mistakes(sources: SourcesFile) -> Iterator[Mistake]:
                 yield (*at, "path"), f"{paths[contract.path]} takes the same files", "give each its own file name"
             paths[contract.path] = f"{source_name}.{entity_name}"
             yield from _path_mistakes(at, contract)
+            yield from _event_mistakes(at, source, contract)
             yield from _format_mistakes((*at, "format"), contract.format)
             for name, column in contract.columns.items():
                 kind = ENTITIES[contract.entity].columns[name]
@@ -91,6 +92,23 @@ def _path_mistakes(at: tuple[Key, ...], contract: SourceEntity) -> Iterator[Mist
         yield (*at, "limits"), "warn lies above stop", "let warn be the smaller share"
 
 
+def _event_mistakes(at: tuple[Key, ...], source: Source, contract: SourceEntity) -> Iterator[Mistake]:
+    """Events are gathered into files of their own names, one line of JSON for each row."""
+    if contract.events is None:
+        return
+    if "*" not in contract.path:
+        yield (
+            (*at, "path"),
+            "files of events need names of their own, and the path has no *",
+            "write folder/name_*.jsonl",
+        )
+    if contract.format.type != "jsonl":
+        yield (*at, "format"), f"events are gathered as jsonl, not as {contract.format.type}", "write {type: jsonl}"
+    is_queue = source.connection is not None and source.connection.kind == "queue"
+    if is_queue and not contract.events.stream:
+        yield (*at, "events"), "a queue's events need the name of their stream", "add stream: NAME"
+
+
 def _format_mistakes(at: tuple[Key, ...], form: FileFormat) -> Iterator[Mistake]:
     try:
         codecs.lookup(form.encoding)
@@ -100,6 +118,10 @@ def _format_mistakes(at: tuple[Key, ...], form: FileFormat) -> Iterator[Mistake]
         ZoneInfo(form.timestamps_in)
     except (ZoneInfoNotFoundError, OSError, ValueError):
         yield (*at, "timestamps_in"), f"no time zone is called {form.timestamps_in!r}", "use one such as Europe/London"
+    if form.type == "xml" and not (form.row or "").strip("/"):
+        yield (*at, "row"), "xml needs the path of the element that is a row", "write row: orders/order, or row: order"
+    if form.thousands == form.decimal:
+        yield (*at, "thousands"), "thousands and decimal are the same character", "give two characters"
     if form.delimiter == form.quote or "\n" in form.delimiter + form.quote:
         yield (*at, "delimiter"), "delimiter and quote are the same character or a line end", "give two characters"
     if not form.delimiter.isascii() or not form.quote.isascii():

@@ -11,10 +11,9 @@ import difflib
 import hashlib
 import os
 import shutil
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,14 +21,13 @@ from perennial.contracts.sources import FileFormat, SourceEntity
 from perennial.core.errors import Problem
 from perennial.sources import encodings
 from perennial.sources.landing import LandedFile
+from perennial.sources.packing import PackingError, bounded, inflated, packing_of, unpack
 from perennial.sources.text import open_text
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 _CHUNK = 1 << 20
-_INFLATED_AT_ONCE = 1 << 24  # bounds what a gzip bomb may unfold into memory
-_GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_LIMIT = 1 << 16
 _DELIMITERS = ",;\t|"
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
@@ -77,16 +75,39 @@ class _Text:
 
 
 def inspect(path: Path, file: LandedFile, contract: SourceEntity, scratch: Path) -> Inspected:
-    """Read the file once: checksum, gzip, encoding, header. A readable link or copy of it is put into `scratch`.
+    """Read the file once: checksum, packing, encoding, header. What DuckDB can read of it is put into `scratch`.
 
     Raises FileNotFoundError if the file has gone.
     """
-    read = _inspect_parquet if contract.format.type == "parquet" else _inspect_csv
     try:
-        return read(path, file, contract, scratch)
+        return _inspect(path, file, contract, scratch)
     except PermissionError as error:
         problem = Problem(file.name, f"cannot be opened: {error.strerror}", "let the service's user read it")
         return Inspected(file, hashlib.sha256(file.name.encode()).hexdigest(), 0, problem=problem)
+
+
+def _inspect(path: Path, file: LandedFile, contract: SourceEntity, scratch: Path) -> Inspected:
+    kind, packing = contract.format.type, packing_of(file.name)
+    if kind == "csv" and packing in {"", "gzip"}:
+        return _inspect_csv(path, file, contract, scratch)
+    if not packing:
+        return _inspect_other(path, file, contract, scratch)
+    checksum, plain = checksum_of(path), _new_name(scratch)
+    try:
+        unpack(path, packing, plain, limit=contract.format.max_unpacked_bytes)
+    except PackingError as error:
+        plain.unlink(missing_ok=True)
+        return Inspected(file, checksum, 0, problem=Problem(file.name, error.message, error.fix))
+    found = (_inspect_csv if kind == "csv" else _inspect_other)(plain, file, contract, scratch)
+    if found.readable is None or not found.readable.is_symlink():
+        plain.unlink()
+    return replace(found, sha256=checksum)
+
+
+def _inspect_other(path: Path, file: LandedFile, contract: SourceEntity, scratch: Path) -> Inspected:
+    if contract.format.type == "parquet":
+        return _inspect_parquet(path, file, contract, scratch)
+    return _inspect_converted(path, file, contract, scratch)
 
 
 def checksum_of(path: Path) -> str:
@@ -105,13 +126,13 @@ def _inspect_csv(path: Path, file: LandedFile, contract: SourceEntity, scratch: 
     form = contract.format
     hasher = hashlib.sha256()
     text = _Text(codecs.getincrementaldecoder("utf-8-sig" if _is_utf8(form) else form.encoding)())
-    is_gzip, gzip_problem = file.name.endswith(".gz"), None
+    is_gzip, gzip_problem = path.name.endswith(".gz"), None
     try:
-        for chunk in _content(path, hasher, is_gzip=is_gzip):
+        for chunk in _content(path, hasher, is_gzip=is_gzip, limit=form.max_unpacked_bytes):
             _pass_over(text, chunk, form)
         _pass_over(text, b"", form, final=True)
-    except _GzipError as error:
-        gzip_problem = Problem(file.name, str(error), "send the file again, whole, and under another name until it is")
+    except PackingError as error:
+        gzip_problem = Problem(file.name, error.message, error.fix)
     header: tuple[str, ...] = ()
     problem = gzip_problem or _text_problem(file.name, text, form)
     if problem is None:
@@ -129,16 +150,12 @@ def _inspect_csv(path: Path, file: LandedFile, contract: SourceEntity, scratch: 
     )
 
 
-class _GzipError(Exception):
-    """The gzip file is not whole; the text says what was found."""
-
-
-def _content(path: Path, hasher: _Hash, *, is_gzip: bool) -> Iterator[bytes]:
+def _content(path: Path, hasher: _Hash, *, is_gzip: bool, limit: int) -> Iterator[bytes]:
     """The file's content in chunks, unpacked; the checksum is over the bytes as they lie on disk, all of them."""
     with path.open("rb") as stream:
         chunks = _hashed(stream, hasher)
         try:
-            yield from _inflated(chunks) if is_gzip else chunks
+            yield from bounded(inflated(chunks), limit) if is_gzip else chunks
         finally:
             for _rest in chunks:  # a file that is cut off still has a checksum
                 pass
@@ -148,27 +165,6 @@ def _hashed(stream: BinaryIO, hasher: _Hash) -> Iterator[bytes]:
     while chunk := stream.read(_CHUNK):
         hasher.update(chunk)
         yield chunk
-
-
-def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    unpacker, seen = zlib.decompressobj(wbits=31), 0
-    for chunk in chunks:
-        if seen == 0 and not chunk.startswith(_GZIP_MAGIC):
-            raise _GzipError("the name ends in .gz, the content is not gzip")
-        seen += len(chunk)
-        data = chunk
-        while data:
-            if unpacker.eof:  # gzip files may be strung together
-                unpacker = zlib.decompressobj(wbits=31)
-            try:
-                yield unpacker.decompress(data, _INFLATED_AT_ONCE)
-            except zlib.error as error:
-                raise _GzipError(f"damaged gzip near byte {seen}: {error}") from None
-            data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-            data = data.lstrip(b"\x00") if unpacker.eof else data  # padding
-    yield unpacker.flush()
-    if seen and not unpacker.eof:
-        raise _GzipError(f"the gzip file is cut off after {seen} bytes")
 
 
 def _pass_over(text: _Text, chunk: bytes, form: FileFormat, *, final: bool = False) -> None:
@@ -275,10 +271,16 @@ def _missing_problem(where: str, header: tuple[str, ...], wanted: list[str], mis
 
 def _link(path: Path, scratch: Path) -> Path:
     """A name for the file that nobody outside chose: neither a glob nor a quotation mark reaches DuckDB (L23)."""
-    number = sum(1 for _entry in scratch.iterdir()) + 1
-    link = scratch / f"f{number:06d}"
+    link = _new_name(scratch)
     link.symlink_to(path)
     return link
+
+
+def _new_name(scratch: Path) -> Path:
+    number = len(os.listdir(scratch)) + 1  # noqa: PTH208 - it is counted for every file
+    while os.path.lexists(scratch / f"f{number:06d}"):
+        number += 1
+    return scratch / f"f{number:06d}"
 
 
 def _rewrite(path: Path, readable: Path, form: FileFormat, *, is_gzip: bool) -> None:
@@ -293,7 +295,7 @@ def _inspect_parquet(path: Path, file: LandedFile, contract: SourceEntity, scrat
     import pyarrow.parquet as pq
 
     checksum = checksum_of(path)
-    if file.size == 0:
+    if path.stat().st_size == 0:
         empty = Problem(file.name, "the file is empty", "send it again; a day without rows has a schema")
         return Inspected(file, checksum, 0, problem=empty)
     try:
@@ -311,6 +313,39 @@ def _inspect_parquet(path: Path, file: LandedFile, contract: SourceEntity, scrat
     return Inspected(file, checksum, rows + 1, header, types, _link(path, scratch))
 
 
+def _inspect_converted(path: Path, file: LandedFile, contract: SourceEntity, scratch: Path) -> Inspected:
+    from perennial.sources.formats.converting import convert, missing_paths
+    from perennial.sources.formats.rows import FormatError
+
+    checksum, target = checksum_of(path), _new_name(scratch)
+    rejects = target.with_suffix(".rejects")
+    try:
+        found = convert(path, contract, target, rejects, converted_columns(contract))
+    except FormatError as error:
+        return Inspected(file, checksum, 0, problem=error.problem(file.name))
+    lines = found.rows + found.rejected + 1
+    if contract.format.type == "excel":
+        problem = _header_problem(file.name, found.names, contract)
+    else:
+        problem = missing_paths(file.name, found, contract)
+    if problem is not None:
+        return Inspected(file, checksum, lines, found.names, problem=problem)
+    return Inspected(
+        file,
+        checksum,
+        lines,
+        found.names,
+        readable=target,
+        line_column=found.line_column,
+        rejects=rejects if found.rejected else None,
+    )
+
+
 def converted_columns(contract: SourceEntity) -> list[str]:
-    """What the columns c0, c1, ... of a converted file are: each column that the contract names, in its order."""
-    return list(contract.source_columns)
+    """What the columns c0, c1, ... of a converted file are: each `source` of the contract once, in its order.
+
+    The columns of versions and tombstones stand behind those that are mapped.
+    """
+    others = [contract.version, contract.deleted.column if contract.deleted else None]
+    sources = [column.source for column in contract.columns.values()]
+    return list(dict.fromkeys([*sources, *(other for other in others if other)]))
