@@ -35,20 +35,19 @@ _DEAR_FOLDERS = ("unit/scoring", "unit/demo", "dbt")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests belong into one process (pytest-xdist, --dist loadgroup)."""
+    """Say which tests belong into one process (pytest-xdist, --dist loadgroup): a file, or files that share much."""
+    groups: dict[Path, str] = {}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+        shared = [name for name in _DEAR_FIXTURES if name in getattr(item, "fixturenames", ())]
+        if shared:
+            groups.setdefault(item.path, shared[0])
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_dear_folder(item.path) or groups.get(item.path) or str(item.path)))
 
 
-def _group_of(item: pytest.Item) -> str:
-    place = Path(str(item.path))
-    if place.is_relative_to(REPOSITORY / "tests"):
-        name = place.relative_to(REPOSITORY / "tests").as_posix()
-        for folder in _DEAR_FOLDERS:
-            if name.startswith(f"{folder}/"):
-                return folder
-    shared = [name for name in _DEAR_FIXTURES if name in getattr(item, "fixturenames", ())]
-    return shared[0] if shared else place.as_posix()
+def _dear_folder(path: Path) -> str | None:
+    tests = REPOSITORY / "tests"
+    return next((folder for folder in _DEAR_FOLDERS if path.is_relative_to(tests / folder)), None)
 
 
 @pytest.fixture(autouse=True)
