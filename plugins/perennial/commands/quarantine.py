@@ -128,9 +128,8 @@ def _export(settings: Settings, args: argparse.Namespace) -> int:
     chosen = select(settings, args.what)
     rows = export(settings, chosen, args.to)
     print(f"{rows:,} rows are in {args.to}, readable by you alone: personal values stand in it as they landed.")
-    print(
-        f"Correct the values, leave the columns that begin with _, then: perennial quarantine replay {args.what} --from {args.to}"
-    )
+    print("Correct the values, leave the columns that begin with _, then:")
+    print(f"  perennial quarantine replay {args.what} --from {args.to}")
     return 0
 
 
@@ -153,8 +152,8 @@ def _tell(one: Replayed) -> None:
     if one.batch is not None:
         b = one.batch
         print(
-            f"batch {b.batch_id} replays {b.landed:,} rows of {one.origin}: {b.loaded:,} loaded, {b.quarantined:,} still bad,"
-            f" {b.duplicate:,} duplicate. The next build picks it up (`perennial run`)."
+            f"batch {b.batch_id} replays {b.landed:,} rows of {one.origin}: {b.loaded:,} loaded,"
+            f" {b.quarantined:,} still bad, {b.duplicate:,} duplicate. The next build picks it up (`perennial run`)."
         )
     if one.unchanged:
         print(f"{one.unchanged:,} rows of {one.origin} are as bad as before, and wait where they were")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def ledger_tables(engine: sa.Engine, run: DayRun) -> Iterator[tuple[str, pa.Reco
     Only what the run may see: its own batches and their files; what was delivered before its date; runs of earlier
     dates, and its own date's up to itself. Consents and assignments are read from the ledger by those who decide.
     """
-    for export in _exports(run):
+    for export in _exports(run, _opened_at(engine, run)):
         schema = pa.schema([(c.name, _arrow_type(c.type)) for c in export.query.selected_columns])
         with closing(_stream(engine, export)) as rows:
             yield export.name, pa.RecordBatchReader.from_batches(schema, _batches(rows, schema))
@@ -59,18 +60,41 @@ def unfinished_versions(engine: sa.Engine, newest: int) -> list[str]:
     return [row.version_id for row in rows if row.state != "done" and row.version_id is not None]
 
 
-def _exports(run: DayRun) -> list[_Export]:
+def _exports(run: DayRun, opened_at: datetime) -> list[_Export]:
     own = set(run.batch_ids)
     deliveries, runs = t.deliveries, t.runs
     earlier = sa.or_(runs.c.as_of < run.as_of, sa.and_(runs.c.as_of == run.as_of, runs.c.revision <= run.revision))
     # The state of a run changes while it works: what is copied here does not, so that a rerun copies the same (L2).
     run_columns = [runs.c[name] for name in ("run_id", "as_of", "revision", "config_digest", "opened_at")]
+    # So do columns that are seen again; rows of the quarantine are replayed or dropped at any time after the run.
+    column_names = ("source", "source_entity", "column_name", "in_contract", "first_batch_id")
+    columns = _some(t.source_columns, *column_names)
+    actions = _some(
+        t.quarantine_actions, "batch_id", "file", "line", "action", "to_batch_id", "done_at"
+    )  # no note: L22
+
+    def is_known(row: Any) -> bool:
+        return row.to_batch_id in own if row.action == "replayed" else row.batch_id in own and row.done_at <= opened_at
+
     return [
         _Export("ledger_batches", _by_key(t.batches), lambda row: row.batch_id in own),
         _Export("ledger_batch_files", _by_key(t.batch_files), lambda row: row.batch_id in own),
+        _Export("ledger_gate_results", _by_key(t.gate_results), lambda row: row.batch_id in own),
+        _Export("ledger_quarantine_actions", actions, is_known),
+        _Export("ledger_source_columns", columns, lambda row: row.first_batch_id in own),
         _Export("ledger_deliveries", _by_key(deliveries).where(deliveries.c.as_of < run.as_of)),
         _Export("ledger_runs", sa.select(*run_columns).where(earlier).order_by(runs.c.as_of, runs.c.revision)),
     ]
+
+
+def _opened_at(engine: sa.Engine, run: DayRun) -> datetime:
+    with engine.connect() as connection:
+        opened = connection.execute(sa.select(t.runs.c.opened_at).where(t.runs.c.run_id == run.run_id)).scalar()
+    return opened or datetime.min
+
+
+def _some(table: sa.Table, *names: str) -> sa.Select[Any]:
+    return sa.select(*(table.c[name] for name in names)).order_by(*table.primary_key.columns)
 
 
 def _by_key(table: sa.Table) -> sa.Select[Any]:
@@ -104,6 +128,10 @@ def _json(value: Any) -> str:
 def _arrow_type(column_type: sa.types.TypeEngine[Any]) -> pa.DataType:
     if isinstance(column_type, sa.Integer):
         return pa.int64()
+    if isinstance(column_type, sa.Boolean):
+        return pa.bool_()
+    if isinstance(column_type, sa.Float):
+        return pa.float64()
     if isinstance(column_type, sa.DateTime):
         return pa.timestamp("us")
     return pa.date32() if isinstance(column_type, sa.Date) else pa.string()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 
 import sqlalchemy as sa
@@ -79,18 +80,28 @@ def record_columns(
             )
 
 
-def landed_by_file(engine: sa.Engine, source: str, source_entity: str) -> list[tuple[str, date | None, int]]:
-    """Name, business date of the batch and rows of every file of committed batches, replays apart, oldest first."""
+@dataclass(frozen=True)
+class LandedRows:
+    """A file of a committed batch and its rows."""
+
+    batch_id: str
+    as_of: date | None
+    name: str
+    rows: int
+
+
+def landed_by_file(engine: sa.Engine, source: str, source_entity: str) -> list[LandedRows]:
+    """Every file of committed batches, replays apart, oldest first."""
     b, f = batches.c, batch_files.c
     query = (
-        sa.select(f.name, b.as_of, f.landed)
+        sa.select(b.batch_id, b.as_of, f.name, f.landed)
         .select_from(batch_files.join(batches, b.batch_id == f.batch_id))
         .where(b.source == source, b.source_entity == source_entity, b.state == "committed")
         .where(b.replays_batch_id.is_(None))
         .order_by(b.batch_seq, f.name)
     )
     with engine.connect() as connection:
-        return [(row.name, row.as_of, row.landed) for row in connection.execute(query)]
+        return [LandedRows(*row) for row in connection.execute(query)]
 
 
 def last_committed(engine: sa.Engine) -> dict[tuple[str, str], datetime]:

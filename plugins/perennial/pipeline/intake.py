@@ -20,7 +20,10 @@ from perennial.core.files import place
 from perennial.core.ids import digest_of
 from perennial.ledger import batches, consents
 from perennial.ledger.batches import BatchFile, KnownFile
+from perennial.ledger.gate import record_columns, record_results
+from perennial.pipeline.before import before
 from perennial.pipeline.recording import Places, Recorder
+from perennial.pipeline.superseded import settle, superseded_rows
 from perennial.pipeline.told import warnings_of
 from perennial.quality.checking import Checker, Counts
 from perennial.quality.duplicates import mark_duplicates
@@ -60,6 +63,7 @@ class Judged:
     counts: Counts
     copied: int  # rows of files whose content is known
     verdict: Verdict
+    drift: tuple[str, ...]
     warnings: tuple[str, ...]
     reasons: tuple[str, ...]
 
@@ -196,9 +200,12 @@ class Intake:
         batch_id = self._batch_id(found.taken)
         as_of = _as_of(found, counts)
         name = f"{self.ledger.source}.{self.ledger.source_entity}"
+        known = before(self.ledger.engine, self.ledger.source, self.ledger.source_entity, self.contract)
         verdict = Verdict(refused=False)
         if staged:
-            verdict = self.gate.judge(checker, counts, name=name, batch_id=batch_id, as_of=as_of)
+            rules = known.rules([(one.file.file_date, landed[one.file.name]) for one in found.taken], as_of)
+            verdict = self.gate.judge(checker, counts, name=name, batch_id=batch_id, as_of=as_of, history=rules)
+        drift = known.drift(checker, counts, [(one.file.file.name, one.file.header) for one in staged])
         reasons: list[str] = []
         if counts.quarantined:
             make_quarantined(checker)
@@ -210,7 +217,8 @@ class Intake:
             counts=counts,
             copied=copied,
             verdict=verdict,
-            warnings=(*verdict.warnings, *warnings_of(self.contract, staged, counts, _copies(found, landed))),
+            drift=tuple(drift),
+            warnings=(*verdict.warnings, *drift, *warnings_of(counts, _copies(found, landed))),
             reasons=tuple(reasons),
         )
 
@@ -247,7 +255,7 @@ class Intake:
             duplicate=duplicate,
             guests=0 if refused else counts.guests,
             warnings=(*judged.warnings, *(() if refused else judged.reasons)),
-            reasons=(*judged.verdict.reasons, *judged.reasons) if refused else (),
+            reasons=(*judged.verdict.reasons, *judged.drift, *judged.reasons) if refused else (),
             quarantined_by_rule={c.rule: c.bad for c in counts.profile if c.bad and not c.only_warns},
         )
 
@@ -265,13 +273,25 @@ class Intake:
             dates = (counts.first_business_date, counts.last_business_date)
             return Places(self._relative(raw), self._write_quarantine(checker, counts, judged.batch_id, scratch), dates)
 
+        again = {one.file.name for one in found.fresh}
+        settled = superseded_rows(self.settings, f"{source}.{self.ledger.source_entity}", self.contract, again)
+
         def append(connection: sa.Connection) -> None:
+            record_results(connection, judged.batch_id, judged.verdict.results)
+            self._record_columns(connection, found, judged.batch_id)
+            settle(connection, settled, judged.batch_id)
             if self.contract.entity == "consents":
                 consents.append_events(connection, consent_events(checker.connection), source=source)
 
         moves = to_archive(self.settings, [one.file for one in found.taken])
         report = self._report(judged, "committed", judged.batch_id)
         return self.ledger.record(report, judged.files, moves, write=write, also=append)
+
+    def _record_columns(self, connection: sa.Connection, found: Sorted, batch_id: str) -> None:
+        named = self.contract.source_columns
+        columns = dict.fromkeys(column for one in found.fresh for column in one.header if column)
+        ours = ((column, column in named) for column in columns)
+        record_columns(connection, self.ledger.source, self.ledger.source_entity, batch_id, ours)
 
     def _refuse_batch(self, checker: Checker, judged: Judged, found: Sorted, scratch: Path) -> BatchReport:
         """The whole batch is set aside; its bad rows are kept in quarantine, so that one sees what was wrong."""
@@ -284,7 +304,10 @@ class Intake:
         def write(_batch_seq: int) -> Places:
             return Places(None, self._write_quarantine(checker, judged.counts, batch_id, scratch))
 
-        return self.ledger.record(report, judged.files, moves, write=write)
+        def append(connection: sa.Connection) -> None:
+            record_results(connection, batch_id, judged.verdict.results)
+
+        return self.ledger.record(report, judged.files, moves, write=write, also=append)
 
     def _write_quarantine(self, checker: Checker, counts: Counts, batch_id: str, scratch: Path) -> str | None:
         if not counts.quarantined:

@@ -173,7 +173,8 @@ def _make_landed(connection: duckdb.DuckDBPyConnection, contract: SourceEntity) 
     connection.execute(f"""
         create table landed as
         select
-            (dense_rank() over (order by file) - 1)::integer as file_no, file, business_date as file_date, line, {texts},
+            (dense_rank() over (order by file) - 1)::integer as file_no, file, business_date as file_date, line,
+            {texts},
             nullif(json_merge_patch(raw, json_object({without}))::varchar, '{{}}') as extra
         from taken
     """)

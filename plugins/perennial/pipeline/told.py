@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from perennial.contracts.sources import SourceEntity
 from perennial.quality.checking import Counts
-from perennial.sources.staging import StagedFile
 
 
-def warnings_of(
-    contract: SourceEntity, staged: Sequence[StagedFile], counts: Counts, copies: Iterable[tuple[str, str]]
-) -> list[str]:
-    """Sentences on files that came twice, new columns, quarantined rows, guests and references that are missing."""
+def warnings_of(counts: Counts, copies: Iterable[tuple[str, str]]) -> list[str]:
+    """Sentences on files that came twice, quarantined rows, guests and references that are missing."""
     return [
         *(f"{copy} has the content of {original}: its rows are not loaded again" for copy, original in copies),
-        *_new_columns(contract, staged),
         *_quarantined(counts),
         *_missing_references(counts),
         *_guests(counts),
     ]
-
-
-def _new_columns(contract: SourceEntity, staged: Sequence[StagedFile]) -> Iterator[str]:
-    known = set(contract.source_columns)
-    first_seen: dict[str, str] = {}
-    for one in staged:
-        for column in one.file.header:
-            if column not in known:
-                first_seen.setdefault(column, one.file.file.name)
-    for column, name in first_seen.items():
-        yield f"{name}: new column {column!r} is not in the contract, and is not loaded"
 
 
 def _quarantined(counts: Counts) -> Iterator[str]:

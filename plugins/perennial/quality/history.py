@@ -6,7 +6,7 @@ They stand in the gate's profile beside the rules on rows, in the same shape: `b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from statistics import median
@@ -39,43 +39,45 @@ class BatchRule:
 
 @dataclass(frozen=True)
 class History:
-    """What came before this batch: rows by date in the same source entity, and when the last batch was committed.
+    """What came before this batch in the same source entity.
 
-    Dates are those in the names of files, or else the business dates of batches. Times are UTC without a zone.
+    `landed` are rows by date, one pair for each date in the names of files, or for each batch where names have no date
+    (`by_batch`; the date is then the batch's business date). Times are UTC without a zone.
     """
 
-    rows_on: Mapping[date, int]
+    landed: Sequence[tuple[date, int]]
+    by_batch: bool
     last_committed: datetime | None
     now: datetime
 
 
 def history_rules(contract: SourceEntity, rows_on: Mapping[date, int], history: History) -> list[BatchRule]:
     """The rules on volume and freshness for a batch with so many rows on each date."""
-    return [*_volume_rules(contract.volume, rows_on, history.rows_on), *_freshness_rules(contract.freshness, history)]
+    return [*_volume_rules(contract.volume, rows_on, history), *_freshness_rules(contract.freshness, history)]
 
 
-def usual_rows(volume: Volume, day: date, rows_on: Mapping[date, int]) -> float | None:
-    """The median of the last `window` dates before `day` (with `weekly` of its weekday); None when that says nothing.
+def usual_rows(volume: Volume, day: date, landed: Sequence[tuple[date, int]]) -> float | None:
+    """The median of the last `window` of the pairs (with `weekly` of the day's weekday); None when that says nothing.
 
-    Fewer than three dates, or a median below `least`, say nothing.
+    Fewer than three pairs, or a median below `least`, say nothing.
     """
-    before = sorted(d for d in rows_on if d < day and (not volume.weekly or d.weekday() == day.weekday()))
-    rows = [rows_on[d] for d in before[-volume.window :]]
+    rows = [rows for d, rows in sorted(landed) if not volume.weekly or d.weekday() == day.weekday()][-volume.window :]
     usual = median(rows) if len(rows) >= _LEAST_HISTORY else 0
     return usual if usual >= max(volume.least, 1) else None
 
 
-def _volume_rules(volume: Volume, rows_on: Mapping[date, int], before: Mapping[date, int]) -> list[BatchRule]:
+def _volume_rules(volume: Volume, rows_on: Mapping[date, int], history: History) -> list[BatchRule]:
     """Of the batch's dates the one with the fewest rows against its usual ones, and the one with the most.
 
     The share of `volume:less` is what is missing of the usual rows, that of `volume:more` what is beyond them.
     """
     if volume.warn is None and volume.stop is None:
         return []
-    known = {**before, **rows_on}
-    compared = [
-        (rows_on[day] / usual, usual, day) for day in sorted(rows_on) if (usual := usual_rows(volume, day, known))
-    ]
+    compared = []
+    for day in sorted(rows_on):
+        usual = usual_rows(volume, day, _before(day, rows_on, history))
+        if usual is not None:
+            compared.append((rows_on[day] / usual, usual, day))
     if not compared:
         return []
     less, more = _limits(volume, 0), _limits(volume, 1)
@@ -83,6 +85,13 @@ def _volume_rules(volume: Volume, rows_on: Mapping[date, int], before: Mapping[d
         _volume_rule("volume:less", min(compared), rows_on, less, volume),
         _volume_rule("volume:more", max(compared), rows_on, more, volume),
     ]
+
+
+def _before(day: date, rows_on: Mapping[date, int], history: History) -> list[tuple[date, int]]:
+    if history.by_batch:
+        return [pair for pair in history.landed if pair[0] <= day]
+    known = {**dict(history.landed), **rows_on}
+    return [pair for pair in known.items() if pair[0] < day]
 
 
 def _limits(volume: Volume, side: int) -> tuple[float, float]:
