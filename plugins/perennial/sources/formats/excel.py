@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -39,6 +40,7 @@ def read_excel(path: Path, contract: SourceEntity, writer: RowWriter) -> tuple[s
         header, above = _header_of(rows, form)
         ahead = list(islice(rows, _LOOKED_THROUGH))
         names = [name or f"column_{_letters(index)}" for index, name in enumerate(header)]
+        _refuse_twins(header, form)
         _hint_at_header_row(header, [*above, *ahead], writer.wanted, form)
         shown = _shown_dates(names, contract)
         for number, cells in chain(ahead, rows):
@@ -123,6 +125,12 @@ def _header_of(rows: Iterator[tuple[int, Cells]], form: FileFormat) -> tuple[lis
         f"the sheet has no row {form.header_row} with names of columns",
         "send it again; a day without rows has a header",
     )
+
+
+def _refuse_twins(header: Sequence[str], form: FileFormat) -> None:
+    twice = [name for name, count in Counter(header).items() if count > 1 and name]
+    if twice:
+        raise FormatError(f"the header has {', '.join(twice)} twice", "export each column once", line=form.header_row)
 
 
 def _hint_at_header_row(

@@ -86,7 +86,7 @@ class RowWriter:
         self._note_line(line)
         self._numbers[0] += 1
         row = [as_text(values.get(name)) for name in self.wanted]
-        extra = {name: value for name, value in values.items() if name not in self._is_wanted}
+        extra = {name: value for name, value in values.items() if value is not None and name not in self._is_wanted}
         self._note_names(values)
         text = json_text(extra) if extra else None
         self._bytes += sum(len(cell) for cell in row if cell) + len(text or "")

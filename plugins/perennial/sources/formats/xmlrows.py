@@ -22,7 +22,7 @@ from perennial.sources.formats.rows import FormatError, RowWriter
 _CHUNK = 1 << 16
 _MOST_DEEP, _MOST_NAMES = 100, 10_000
 _ROW_CHARACTERS = 1 << 24
-_TAG_BYTES = 1 << 24  # of one tag with its attributes, which the parser keeps until it ends
+_TAG_BYTES = 1 << 22  # of one tag with its attributes, which the parser keeps until it ends
 _MOST_WAITING = 20_000  # rows that wait for a value behind them in what holds them
 _AGAIN = "export it again as well-formed XML"
 
@@ -39,7 +39,7 @@ def read_xml(path: Path, form: FileFormat, writer: RowWriter) -> None:
                 seen += len(chunk)
                 parser.feed(chunk)
                 if seen - max(rows.parser.CurrentByteIndex, 0) > _TAG_BYTES:
-                    raise FormatError("one tag is longer than 16 MiB", _AGAIN, line=rows.line)
+                    raise FormatError("one tag is longer than 4 MiB", _AGAIN, line=rows.line)
         if not seen:
             return
         parser.close()
