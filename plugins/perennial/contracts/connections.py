@@ -120,6 +120,10 @@ class RestRead(Frozen):
     )  # over the definition's: path, params, records, paginator, cursor
 
 
+# The field that orders the events of a key by their arrival, where the contract names no version of the sender's.
+ARRIVAL = "_sequence"
+
+
 class EventRead(Frozen):
     """Which events of a webhook or a queue are rows of the entity."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from perennial.contracts.connections import Connection, DatabaseRead, EventRead, RemoteFiles, RestRead
+from perennial.contracts.connections import ARRIVAL, Connection, DatabaseRead, EventRead, RemoteFiles, RestRead
 from perennial.contracts.entities import ENTITIES, EntityName, LineKind
 from perennial.core.settings import Frozen
 
@@ -165,6 +165,14 @@ class SourceEntity(Frozen):
         if isinstance(data, dict) and isinstance(data.get("columns"), dict):
             columns = {k: {"source": v} if isinstance(v, str) else v for k, v in data["columns"].items()}
             return {**data, "columns": columns}
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _events_have_an_order(cls, data: Any) -> Any:
+        """Two events of one key may land in one file: the later one holds, by the sender's version or by arrival."""
+        if isinstance(data, dict) and data.get("events") is not None and data.get("version") is None:
+            return {**data, "version": ARRIVAL}
         return data
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from perennial.contracts.connections import ARRIVAL
 from perennial.contracts.entities import ENTITIES, SQL_TYPES, ColumnType
 from perennial.contracts.sources import FileFormat, LineKindRule, SourceColumn, SourceEntity
 from perennial.core.sqltext import literal, literals
@@ -149,8 +150,11 @@ def is_deleted(contract: SourceEntity) -> str:
 
 
 def row_hash(contract: SourceEntity) -> str:
-    """The md5 of the canonical columns in their order, version and tombstone behind them; null and '' differ."""
+    """The md5 of the canonical columns in their order, version and tombstone behind them; null and '' differ.
+
+    An order of arrival is no part of it: an event that is delivered again says nothing new.
+    """
     names = [*ENTITIES[contract.entity].columns]
-    names += ["version"] if contract.version else []
+    names += ["version"] if contract.version and contract.version != ARRIVAL else []
     names += ["is_deleted"] if contract.deleted else []
     return f"md5(concat_ws(chr(31), {', '.join(f'coalesce({name}::varchar, chr(30))' for name in names)}))"

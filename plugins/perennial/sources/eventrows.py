@@ -7,10 +7,13 @@ refused with a reason that shows nothing of it (L22).
 from __future__ import annotations
 
 import json
+import threading
+import time
 from decimal import Decimal
 from typing import Any
 
-from perennial.contracts.connections import EventRead
+from perennial.contracts.connections import ARRIVAL, EventRead
+from perennial.contracts.sources import SourceEntity
 from perennial.core.errors import Problem, RowRejected
 
 MAX_DEPTH = 32
@@ -39,16 +42,33 @@ def parse_events(body: bytes, where: str) -> list[dict[str, Any]]:
     return events
 
 
-def rows_of(event: dict[str, Any], reading: EventRead, where: str) -> list[bytes]:
+class Arrivals:
+    """Stamps for events in the order in which this process took them: nanoseconds, never the same twice."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        """The next stamp."""
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns())
+            return self._last
+
+
+def rows_of(event: dict[str, Any], entity: SourceEntity, where: str, *, arrival: int) -> list[bytes]:
     """The rows that the event holds for an entity, one line of JSON each; none when it does not match.
 
-    With `records` a row is an item of that list, with the event's other fields (lists apart) under `_event`. Raises
-    RowRejected when the list is not there, or when a row cannot be written as text.
+    With `records` a row is an item of that list, with the event's other fields (lists apart) under `_event`. `arrival`
+    orders the events of a key where the contract names no version. Raises RowRejected when the list is not there, or
+    when a row cannot be written as text.
     """
+    reading = entity.events or EventRead()
     if any(_text(_at(event, path)) != wanted for path, wanted in reading.match.items()):
         return []
+    stamp = {ARRIVAL: arrival} if entity.version == ARRIVAL else {}
     if reading.records is None:
-        return [_line(event, where)]
+        return [_line({**event, **stamp}, where)]
     found = _at(event, reading.records)
     items = [found] if isinstance(found, dict) else found
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -57,7 +77,7 @@ def rows_of(event: dict[str, Any], reading: EventRead, where: str) -> list[bytes
     parent = {key: value for key, value in event.items() if not isinstance(value, list) and value is not found}
     rows, total = [], 0
     for item in items:
-        rows.append(_line({**item, _PARENT: parent}, where))
+        rows.append(_line({**item, _PARENT: parent, **stamp}, where))
         total += len(rows[-1])
         if total > MAX_ROWS_BYTES:
             raise _refused(where, f"the event's rows come to more than {MAX_ROWS_BYTES:,} bytes", "send smaller events")

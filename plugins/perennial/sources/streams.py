@@ -73,7 +73,7 @@ class StreamReader:
         self._consumer = consumer
         self._client = client_of(connection)
         self._readers = {
-            name: (entity.events, Spool(settings, source_name, name, entity, max_rows=source.connection.max_events))
+            name: (entity, Spool(settings, source_name, name, entity, max_rows=source.connection.max_events))
             for name, entity in source.entities.items()
             if entity.events is not None
         }
@@ -182,9 +182,9 @@ class StreamReader:
             raise RowRejected(Problem(where, f"is larger than {MAX_ENTRY_BYTES:,} bytes", "send smaller events"))
         events = _events(fields, where)
         return {
-            name: [row for event in events for row in rows_of(event, reading, where)]
-            for name, (reading, _spool) in self._readers.items()
-            if reading.stream in {None, stream}
+            name: [row for event in events for row in rows_of(event, entity, where, arrival=_arrival(number))]
+            for name, (entity, _spool) in self._readers.items()
+            if entity.events and entity.events.stream in {None, stream}
         }
 
     def _set_aside(self, stream: str, poison: Sequence[tuple[Entry, str]]) -> None:
@@ -246,6 +246,12 @@ def _as_our_errors(where: str) -> Iterator[None]:
     except redis.exceptions.RedisError as error:
         said = type(error).__name__ if isinstance(error, redis.exceptions.ConnectionError) else str(error)
         raise RetryableError(Problem(where, f"the queue cannot be read: {said}", "it is tried again")) from error
+
+
+def _arrival(number: bytes) -> int:
+    """The entry's number as one that grows with it: the same entry, read again, has the same."""
+    milliseconds, _, sequence = number.partition(b"-")
+    return int(milliseconds) * 1_000_000 + int(sequence)
 
 
 def _events(fields: Mapping[bytes, bytes], where: str) -> list[dict[str, Any]]:

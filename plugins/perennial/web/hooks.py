@@ -17,13 +17,13 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from perennial.contracts.connections import EventRead, WebhookConnection
+from perennial.contracts.connections import WebhookConnection
 from perennial.contracts.sources import SourceEntity
 from perennial.core.connections import ConnectionStore
 from perennial.core.errors import ConfigError, PerennialError, RetryableError, RowRejected
 from perennial.core.settings import Settings, load_settings
 from perennial.sources.config import load_sources
-from perennial.sources.eventrows import parse_events, rows_of
+from perennial.sources.eventrows import Arrivals, parse_events, rows_of
 from perennial.sources.events import Spool
 from perennial.web.signatures import is_signed
 
@@ -42,7 +42,6 @@ class Hook:
     entity_name: str
     connection: WebhookConnection
     entity: SourceEntity
-    reading: EventRead
 
     @property
     def where(self) -> str:
@@ -58,6 +57,7 @@ class Desk:
     settings: Settings = field(default_factory=load_settings)
     _secrets: dict[str, tuple[float, list[str]]] = field(default_factory=dict, repr=False)
     _spools: dict[tuple[str, str, str], Spool] = field(default_factory=dict)
+    _arrivals: Arrivals = field(default_factory=Arrivals)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hook(self, source_name: str, entity_name: str) -> Hook | None:
@@ -68,7 +68,7 @@ class Desk:
         entity = source.entities.get(entity_name)
         if entity is None or entity.events is None:
             return None
-        return Hook(source_name, entity_name, source.connection, entity, entity.events)
+        return Hook(source_name, entity_name, source.connection, entity)
 
     def secrets(self, hook: Hook) -> list[str]:
         """The connection's password, and its extra `previous` while senders are moved over. Raises ConfigError."""
@@ -93,7 +93,9 @@ class Desk:
     def take(self, hook: Hook, body: bytes) -> int:
         """Write the rows of a signed body durably; their number. Raises RowRejected, RetryableError."""
         events = parse_events(body, hook.where)
-        rows = [row for event in events for row in rows_of(event, hook.reading, hook.where)]
+        rows = [
+            row for event in events for row in rows_of(event, hook.entity, hook.where, arrival=self._arrivals.next())
+        ]
         if rows:
             self.spool(hook).append(rows)
         return len(rows)
