@@ -24,6 +24,9 @@ create table raw.ledger_runs (as_of date, revision bigint, batch_ids varchar);
 create table raw.ledger_deliveries (
     campaign_id varchar, client_id varchar, channel varchar, as_of date, action varchar, state varchar
 );
+create table raw.identity_map (
+    client_ref varchar, client_id varchar, rule varchar, evidence varchar, household_id varchar, company_id varchar
+);
 """
 
 _GOOD = ("success", "pass")

@@ -56,6 +56,7 @@ class DayRun:
     batch_ids: tuple[str, ...]
     config_digest: str
     is_latest: bool  # False: a past day; nothing of it is pushed
+    decision_id: int | None = None  # the last identity decision that it knows of
 
 
 @dataclass(frozen=True)

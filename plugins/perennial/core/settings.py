@@ -43,6 +43,15 @@ class Company(Frozen):
     zone: Annotated[str, AfterValidator(_known_zone)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     currency_minor_digits: Annotated[int, Field(ge=0, le=4)] = 2
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None  # ISO 3166-1: of phones without a country code
+
+
+class Identity(Frozen):
+    """Which client records are one client: the largest group, how many may share a value, further role addresses."""
+
+    max_group: Annotated[int, Field(ge=2, le=100)] = 20
+    max_shared: Annotated[int, Field(ge=2, le=100)] = 12
+    role_words: tuple[Annotated[str, Field(pattern=r"^[a-z]+$")], ...] = ()
 
 
 class Scoring(Frozen):
@@ -71,6 +80,7 @@ class SettingsFile(Frozen):
     company: Company
     windows: Windows = Windows()
     scoring: Scoring = Scoring()
+    identity: Identity = Identity()
     assignment_salt: Annotated[str, Field(min_length=8)]
     keep_versions: Annotated[int, Field(ge=2)] = 6
 

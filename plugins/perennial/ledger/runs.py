@@ -10,17 +10,24 @@ from perennial.contracts.records import RUN_STATES, DayRun, RunState
 from perennial.core import clock
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.ids import run_order
-from perennial.ledger.tables import runs
+from perennial.ledger.tables import identity_decisions, runs
 
 
 def open_run(engine: sa.Engine, as_of: date, batch_ids: tuple[str, ...], config_digest: str) -> DayRun:
-    """The run of `as_of` for exactly these batches and this config: the last one, or a new revision."""
+    """The run of `as_of` for exactly these batches, this config and what people decided by then: the last one, or a new.
+
+    A decision about identity belongs to the business dates from its `known_on` on.
+    """
     wanted = sorted(batch_ids)
     with engine.begin() as connection:
+        decided = connection.execute(
+            sa.select(sa.func.max(identity_decisions.c.decision_id)).where(identity_decisions.c.known_on <= as_of)
+        ).scalar()
         last = connection.execute(
             sa.select(runs).where(runs.c.as_of == as_of).order_by(runs.c.revision.desc()).limit(1)
         ).first()
-        if last is None or list(last.batch_ids) != wanted or last.config_digest != config_digest:
+        computed_from = (last.batch_ids, last.config_digest, last.decision_id) if last else None
+        if last is None or computed_from != (wanted, config_digest, decided):
             revision = last.revision + 1 if last else 1
             connection.execute(
                 sa.insert(runs).values(
@@ -30,6 +37,7 @@ def open_run(engine: sa.Engine, as_of: date, batch_ids: tuple[str, ...], config_
                     state="open",
                     batch_ids=wanted,
                     config_digest=config_digest,
+                    decision_id=decided,
                     opened_at=clock.now().replace(tzinfo=None),
                 )
             )
@@ -54,6 +62,7 @@ def get_run(engine: sa.Engine, run_id: str) -> DayRun:
         batch_ids=tuple(row.batch_ids),
         config_digest=row.config_digest,
         is_latest=row.as_of == latest,
+        decision_id=row.decision_id,
     )
 
 

@@ -65,6 +65,7 @@ runs = sa.Table(
     sa.Column("state", sa.String(12), nullable=False),  # records.RunState
     sa.Column("batch_ids", sa.JSON, nullable=False),  # sorted
     sa.Column("config_digest", sa.String(16), nullable=False),
+    sa.Column("decision_id", sa.Integer),  # the last identity decision that the run knows of; null: none
     sa.Column("version_id", sa.String(60)),  # the published version that the run reads and writes
     sa.Column("opened_at", sa.DateTime, nullable=False),
     sa.Column("finished_at", sa.DateTime),

@@ -28,6 +28,8 @@ MART_NAMES = (
     "client_metrics",
     "client_features",
     "client_departments",
+    "client_aliases",
+    "client_groups",
     "kpi_daily",
 )
 

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from perennial.contracts.entities import ENTITIES, RAW_COLUMNS, SQL_TYPES, Entity, EntityName
+from perennial.contracts.identity import IDENTITY_MAP
 from perennial.contracts.records import DayRun
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
@@ -64,7 +65,7 @@ def prepare_build(
 ) -> Path:
     """Open the run's build: schema `raw` with a view per canonical entity over exactly `raw_files`, and `ledger`.
 
-    All in one transaction. What an earlier run left in the other schemas stays until dbt replaces it, except that a
+    The map of identity joins nobody yet. All in one transaction. What an earlier run left in the other schemas stays until dbt replaces it, except that a
     past day never starts from another day's tables. Raises ContractViolation when a raw file is missing.
     """
     _require_files(settings, raw_files)
@@ -91,9 +92,20 @@ def _write_raw(
     for name, entity in ENTITIES.items():
         connection.execute(f"create or replace view raw.{name} as {raw_select(entity, raw_files.get(name, ()))}")
     for table, reader in ledger:
-        connection.register("arriving", reader)
-        connection.execute(f"create or replace table raw.{identifier(table)} as select * from arriving")
-        connection.unregister("arriving")
+        _write_table(connection, table, reader)
+    _write_table(connection, "identity_map", IDENTITY_MAP.empty_table())
+
+
+def _write_table(connection: Connection, table: str, rows: pa.RecordBatchReader | pa.Table) -> None:
+    connection.register("arriving", rows)
+    connection.execute(f"create or replace table raw.{identifier(table)} as select * from arriving")
+    connection.unregister("arriving")
+
+
+def write_identity_map(settings: Settings, run: DayRun, rows: pa.RecordBatchReader) -> None:
+    """Write `raw.identity_map` (contracts.identity.IDENTITY_MAP) of the run's prepared build."""
+    with build_connection(settings, run, read_only=False) as connection:
+        _write_table(connection, "identity_map", rows)
 
 
 def raw_select(entity: Entity, files: Sequence[Path]) -> str:

@@ -1,5 +1,6 @@
 -- One row per client record of a source (client_ref) with the client it belongs to: from the CRM, and from sales.
--- Today a record is a client; what merges records later changes client_id here and nowhere else.
+-- raw.identity_map says which records are joined; every other record is a client of its own. What is joined or split
+-- changes client_id here and nowhere else: facts are re-keyed by this map, never by update.
 {{ config(materialized='table') }}
 with
 
@@ -10,6 +11,10 @@ crm as (
 lines as (
     select * from {{ ref('stg_sales__order_lines') }}
     where client_ref is not null
+),
+
+joined as (
+    select * from {{ source('raw', 'identity_map') }}
 ),
 
 seen as (
@@ -38,13 +43,14 @@ ranked as (
 
 final as (
     select
-        client_ref,
-        client_ref as client_id,
-        client_key,
-        source,
-        is_in_crm
+        ranked.client_ref,
+        coalesce(joined.client_id, ranked.client_ref) as client_id,
+        ranked.client_key,
+        ranked.source,
+        ranked.is_in_crm
     from ranked
-    where seen_rank = 1
+    left join joined on ranked.client_ref = joined.client_ref
+    where ranked.seen_rank = 1
 )
 
 select * from final

@@ -1,15 +1,7 @@
 with
 
-identified as (
-    select * from {{ ref('int_clients_identified') }}
-),
-
-crm as (
-    select * from {{ ref('stg_crm__clients') }}
-),
-
-demographics as (
-    select * from {{ ref('stg_crm__demographics') }}
+clients as (
+    select * from {{ ref('int_clients_described') }}
 ),
 
 first_orders as (
@@ -32,27 +24,25 @@ countries as (
 
 final as (
     select
-        identified.client_id,
-        identified.client_key,
-        identified.source,
-        identified.is_in_crm,
-        crm.signed_up_on,
+        clients.client_id,
+        clients.client_key,
+        clients.source,
+        clients.is_in_crm,
+        clients.signed_up_on,
         first_orders.first_order_on,
-        coalesce(crm.country, countries.country) as country,
-        demographics.age_band,
-        demographics.income_band,
-        demographics.home_ownership,
-        demographics.marital_status,
-        demographics.household_size,
-        demographics.household_type,
-        demographics.kids_count,
-        coalesce(crm.has_email, false) as has_email,
-        coalesce(crm.has_phone, false) as has_phone
-    from identified
-    left join crm on identified.client_ref = crm.client_ref
-    left join demographics on identified.client_ref = demographics.client_ref
-    left join first_orders on identified.client_id = first_orders.client_id
-    left join countries on identified.client_id = countries.client_id and countries.country_rank = 1
+        coalesce(clients.country, countries.country) as country,
+        clients.age_band,
+        clients.income_band,
+        clients.home_ownership,
+        clients.marital_status,
+        clients.household_size,
+        clients.household_type,
+        clients.kids_count,
+        clients.has_email,
+        clients.has_phone
+    from clients
+    left join first_orders on clients.client_id = first_orders.client_id
+    left join countries on clients.client_id = countries.client_id and countries.country_rank = 1
 )
 
 select * from final

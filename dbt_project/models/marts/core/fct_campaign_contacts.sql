@@ -10,12 +10,16 @@ identified as (
     select * from {{ ref('int_clients_identified') }}
 ),
 
+joined as (
+    select * from {{ ref('int_clients_joined') }}
+),
+
 delivered as (
     select * from {{ source('raw', 'ledger_deliveries') }}
     where as_of < {{ as_of() }} and state = 'accepted' and action = 'add'
 ),
 
-final as (
+contacts as (
     select
         reported.source as reported_by,
         reported.campaign_key,
@@ -27,11 +31,24 @@ final as (
     union all
     select
         'perennial' as reported_by,
-        campaign_id as campaign_key,
-        client_id,
-        channel,
-        as_of as contacted_on
+        delivered.campaign_id as campaign_key,
+        coalesce(identified.client_id, delivered.client_id) as client_id,
+        delivered.channel,
+        delivered.as_of as contacted_on
     from delivered
+    left join identified on delivered.client_id = identified.client_ref
+),
+
+final as (
+    select contacts.*
+    from contacts
+    left join joined on contacts.client_id = joined.client_id
+    where joined.client_id is null
+    union all
+    -- Two records of one client may both have been addressed that day.
+    select distinct contacts.*
+    from contacts
+    inner join joined on contacts.client_id = joined.client_id
 )
 
 select * from final

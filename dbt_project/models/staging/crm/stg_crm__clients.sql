@@ -11,7 +11,9 @@ final as (
         signed_up_on,
         country,
         email is not null as has_email,
-        phone is not null as has_phone
+        phone is not null as has_phone,
+        _precedence as precedence,
+        _business_date as known_on
     from clients
     where version_rank = 1 and client_ref is not null
 )

@@ -106,4 +106,7 @@ def upgrade() -> None:
     with op.batch_alter_table("batches", schema=None) as batch_op:
         batch_op.add_column(sa.Column("replays_batch_id", sa.String(length=40), nullable=True))
 
+    with op.batch_alter_table("runs", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("decision_id", sa.Integer(), nullable=True))
+
     # ### end Alembic commands ###
