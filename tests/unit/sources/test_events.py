@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -153,7 +154,7 @@ def test_a_failed_sync_promises_nothing_and_the_next_event_has_a_new_file(settin
     real = os.fsync
 
     def broken(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(".jsonl"):
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".jsonl":
             raise OSError(5, "Input/output error")
         real(descriptor)
 

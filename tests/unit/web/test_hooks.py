@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -132,7 +133,7 @@ def test_a_full_disk_is_503_with_a_time_to_come_back_and_leaves_no_half_event(ho
 
 
 def _half(real, descriptor, data, shop):
-    if ".spool" not in os.readlink(f"/proc/self/fd/{descriptor}"):
+    if ".spool" not in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
         return real(descriptor, data)
     if len(data) > 20:
         return real(descriptor, data[:20])
