@@ -42,3 +42,12 @@ def real_home(tmp_path_factory) -> Home:
     perennial(home, "land", "--day", "2017-10-02")
     perennial(home, "run")
     return Home(home, (date(2017, 10, 1), date(2017, 10, 2)))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL of our own, on a Unix socket. Each test makes its own database in it."""
+    from factories.databases import running_postgres
+
+    with running_postgres() as server:
+        yield server

@@ -38,17 +38,26 @@ _STATES = [  # the beginning of an SQLSTATE, the longest first
     ("22", "value"),
     ("0A", "syntax"),
 ]
+_SIGN_IN = r"password authentication failed|no pg_hba\.conf entry|role .* does not exist|no password supplied"
+_NO_DATABASE = r"database .* does not exist"
 _WORDS = [  # of drivers that give no code
-    (r"password authentication failed|no pg_hba\.conf entry|role .* does not exist|no password supplied", "sign in"),
-    (r"database .* does not exist", "database"),
+    (_SIGN_IN, "sign in"),
+    (_NO_DATABASE, "database"),
     (r"statement timeout|^interrupted", "time-out"),
     (r"no such table", "table"),
     (r"no such column", "column"),
     (r"syntax error|incomplete input", "syntax"),
     (r"readonly database", "writes"),
     (r"file is not a database", "database"),
-    (r"Could not decode to UTF-8", "value"),
+    (r"Could not decode to UTF-8|\bERROR: ", "value"),
 ]
+# What drivers say when a database is not there now; whatever else they say may quote a value and is not shown (L22).
+_AWAY = (
+    r"server closed the connection|terminating connection|connection (to server|refused|reset|timed out|not open)|"
+    r"could not (connect|receive|send|translate host name)|shutting down|starting up|(in|with) recovery|"
+    r"too many (clients|connections)|remaining connection slots|timeout expired|SSL|gone away|Lost connection|"
+    r"Can't connect|database is locked|deadlock|serialize access|out of (shared )?memory|No space left|broken pipe"
+)
 _FIXES = {
     "sign in": "correct login and password of connection {id}, and let this machine sign in",
     "database": "correct the database's name (schema) in connection {id}",
@@ -90,6 +99,8 @@ def kind_of(error: BaseException) -> str:
         if isinstance(number, int) and number in numbers:
             return kind
     text = str(error)
+    if re.search(_AWAY, text, re.IGNORECASE) and not re.search(f"{_SIGN_IN}|{_NO_DATABASE}", text):
+        return "away"
     return next((kind for pattern, kind in _WORDS if re.search(pattern, text, re.IGNORECASE)), "away")
 
 
@@ -101,7 +112,8 @@ def _error(place: Place, error: BaseException) -> PerennialError:
         fix = "put an index on the watermark, narrow the query, or raise statement_timeout_seconds in sources.yml"
         return RetryableError(Problem(place.where, message, fix))
     if kind == "away":
-        message = f"the database of connection {place.options.id} is not there, or dropped us: {_first_words(error)}"
+        said = _first_words(error) if re.search(_AWAY, str(error), re.IGNORECASE) else type(error).__name__
+        message = f"the database of connection {place.options.id} is not there, or dropped us: {said}"
         return RetryableError(Problem(place.where, message, "it is tried again; see whether the database runs"))
     said = f": {_first_words(error)}" if kind in _SAFE else ""
     problem = Problem(

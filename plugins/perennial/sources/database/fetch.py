@@ -10,7 +10,7 @@ from typing import Any
 
 from perennial.core.sqltext import identifier
 from perennial.sources.database import landed
-from perennial.sources.database.place import place_of
+from perennial.sources.database.place import Place, place_of
 from perennial.sources.database.relation import refuse_missing, relation_of
 from perennial.sources.database.rows import batches_of
 from perennial.sources.database.session import Session, open_session
@@ -26,40 +26,50 @@ def fetch(request: Request) -> Iterator[FetchedFile]:
     mends sources.yml, the connection or a grant), PermanentError, and ContractViolation for an implausible snapshot.
     """
     place = place_of(request)
+    read = _fetch_snapshot if place.read.mode == "snapshot" else _fetch_range
+    yield from read(request, place)
+
+
+def _fetch_snapshot(request: Request, place: Place) -> Iterator[FetchedFile]:
+    path = request.scratch / f"{request.entity_name}.all.parquet"
     with open_session(place) as session:
         relation = relation_of(session)
         refuse_missing(place, relation)
-        if place.read.mode == "snapshot":
-            with batches_of(session, relation, None) as batches:
-                path = request.scratch / f"{request.entity_name}.all.parquet"
-                rows = landed.write(batches, path, name="all", chunk_rows=place.options.chunk_rows)
-            columns = [column.name for column in relation.columns]
-        else:
-            span = range_of(session, relation, request.cursor)
-            if span is None:
-                return
-            path = request.scratch / f"{request.entity_name}.parquet"
-            with batches_of(session, relation, span) as batches:
-                rows = landed.write(batches, path, name=span.name, chunk_rows=place.options.chunk_rows)
-    if place.read.mode == "snapshot":
-        yield from snapshot(request, place, path if rows else None, columns)
-    elif rows:
-        yield from _range(request, session, path, span, rows)
+        with batches_of(session, relation, None) as batches:
+            rows = landed.write(batches, path, name="all", chunk_rows=place.options.chunk_rows)
+    yield from snapshot(request, place, path if rows else None, [column.name for column in relation.columns])
 
 
-def _range(request: Request, session: Session, path: Path, span: Range, rows: int) -> Iterator[FetchedFile]:
+def _fetch_range(request: Request, place: Place) -> Iterator[FetchedFile]:
+    path = request.scratch / f"{request.entity_name}.parquet"
+    with open_session(place) as session:
+        relation = relation_of(session)
+        refuse_missing(place, relation)
+        span = range_of(session, relation, request.cursor)
+        if span is None:
+            return
+        notes = _notes(session, span)
+        with batches_of(session, relation, span) as batches:
+            rows = landed.write(batches, path, name=span.name, chunk_rows=place.options.chunk_rows)
+    if rows:
+        yield from _file_of(request, path, span, watermark=place.read.watermark or "", rows=rows, notes=notes)
+
+
+def _file_of(
+    request: Request, path: Path, span: Range, *, watermark: str, rows: int, notes: tuple[str, ...]
+) -> Iterator[FetchedFile]:
     """The file of the range, unless it holds nothing but what the last one held too."""
-    name = session.place.read.watermark or ""
     whole = landed.digest(path, request.scratch) if span.lower is not None else None
-    is_known = last_of(request.cursor, name, span.upper) == span.upper
+    is_known = last_of(request.cursor, watermark, span.upper) == span.upper
     if is_known and whole is not None and whole == request.cursor.get("tail"):
         return
-    tail = whole if whole is not None and span.lower == span.next_lower else _tail(path, request.scratch, name, span)
-    cursor = {"column": name, "watermark": as_json(span.upper), "tail": tail}
-    yield FetchedFile(path, dated(request, span.name), cursor, rows, notes=_notes(session, span))
+    is_same_again = whole is not None and span.lower == span.next_lower
+    tail = whole if is_same_again else _tail(path, request.scratch, watermark, span)
+    cursor = {"column": watermark, "watermark": as_json(span.upper), "tail": tail}
+    yield FetchedFile(path, _dated(request, span.name), cursor, rows, notes=notes)
 
 
-def dated(request: Request, name: str) -> str:
+def _dated(request: Request, name: str) -> str:
     """The suffix; where the entity's files are dated, the business date stands in front."""
     return f"{request.today.isoformat()}_{name}" if "{date}" in request.entity.path else name
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import sqlglot
 from sqlalchemy.sql import quoted_name
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 from perennial.sources.database.errors import told
 from perennial.sources.database.place import DELETED, Place
@@ -55,7 +55,9 @@ def relation_of(session: Session) -> Relation:
     place = session.place
     source = _table(session, place.read.table) if place.read.table else _wrapped(place, session.dialect)
     with told(place), session.limited():
-        result = session.connection.execute(sa.select(sa.literal_column("*")).select_from(source).where(sa.false()))
+        result: sa.CursorResult[Any] = session.connection.execute(
+            sa.select(sa.literal_column("*")).select_from(source).where(sa.false())
+        )
         description = [(str(one[0]), one[1]) for one in result.cursor.description] if result.cursor else []
         result.close()
     columns = tuple(Column(name, code if isinstance(code, int) else None) for name, code in description)

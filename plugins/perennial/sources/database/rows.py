@@ -121,20 +121,20 @@ def _pg_plain(column: Column) -> Any:
 @contextmanager
 def _by_adbc(session: Session, relation: Relation, span: Range | None) -> Iterator[Iterator[pa.RecordBatch]]:
     """COPY in binary to Arrow, in the snapshot of the session: the same rows that its upper bound was taken from."""
-    import adbc_driver_postgresql.dbapi as adbc
+    import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]
 
     statement = relation.select(*[_pg_plain(c).label(c.sql.name) for c in relation.columns])
     values: list[tuple[str, str]] = []
     if span is not None:
         code = relation.column(session.place.read.watermark or "").code
         kind = _BOUND_AS.get(code or 0, "text")
-        bounds = [
+        bounds: list[Any] = [
             sa.literal_column(f"cast(current_setting('perennial.{end}') as {kind})") for end in ("lower", "upper")
         ]
         statement = statement.where(*conditions(span, *bounds))
         values = [("perennial.upper", str(bound(span, span.upper)))]
         values += [("perennial.lower", str(bound(span, span.lower)))] if span.lower is not None else []
-    dialect = postgresql.dialect(paramstyle="named")
+    dialect: sa.Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     text = str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     snapshot = str(session.one(sa.select(sa.func.pg_export_snapshot()))[0])
     assert _SNAPSHOT_ID.fullmatch(snapshot)  # noqa: S101 - it is PostgreSQL that names it
@@ -160,7 +160,7 @@ def _told_batches(session: Session, reader: pa.RecordBatchReader) -> Iterator[pa
 
 def dsn_of(session: Session) -> str:
     """The connection in libpq's words, with the password: never shown."""
-    from psycopg2.extensions import make_dsn
+    from psycopg2.extensions import make_dsn  # type: ignore[import-untyped]
 
     url = session.url
     given = {"host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database}

@@ -87,7 +87,7 @@ def _close(connection: sa.Connection) -> None:
     try:
         connection.close()
     except sa.exc.DBAPIError:
-        connection.invalidate()
+        return
 
 
 def _engine(place: Place, url: sa.URL) -> sa.Engine:

@@ -27,7 +27,7 @@ def snapshot(request: Request, place: Place, path: Path | None, columns: Sequenc
     number = int(request.cursor.get("snapshot", 0))
     before = request.state / f"{request.entity_name}.{number}.parquet"
     after = request.state / f"{request.entity_name}.{number + 1}.parquet"
-    notes = ()
+    notes: tuple[str, ...] = ()
     if number and not before.is_file():
         notes = ("the last snapshot is not there any more: every row is landed again, deleted ones are not told",)
     if path is None and not before.is_file():
@@ -41,7 +41,8 @@ def snapshot(request: Request, place: Place, path: Path | None, columns: Sequenc
         if not rows:
             return
         _remember(connection, after)
-    name = f"{request.today.isoformat()}_{number + 1}" if "{date}" in request.entity.path else str(number + 1)
+    dated = f"{request.today.isoformat()}_" if "{date}" in request.entity.path else ""
+    name = f"{dated}{number + 1}"
     notes += (f"{gone} keys vanished",) if gone else ()
     yield FetchedFile(changes, name, {"snapshot": number + 1}, rows, notes=notes)
     before.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from perennial.sources.database.relation import Relation
 from perennial.sources.database.session import Session
 
 Value = datetime | date | Decimal
+_MINUTES_OF_A_DAY = 1440
 _AHEAD = timedelta(days=1)  # a watermark that lies further in the future would make us miss all that comes before it
 _SQLITE_TIME = "%Y-%m-%d %H:%M:%f"  # SQLite's own codes: milliseconds, offsets become UTC
 
@@ -153,19 +154,18 @@ def _typed(place: Place, value: Any) -> Value:
     )
 
 
-def _back(place: Place, value: Any) -> Value:
+def _back(place: Place, value: Value) -> Value:
     """The value less the look-back. Raises ConfigError for a look-back of the other kind."""
     minutes, steps = place.read.look_back_minutes, place.read.look_back
     is_number = isinstance(value, Decimal)
     if minutes if is_number else steps:
         wrong, right = ("look_back_minutes", "look_back") if is_number else ("look_back", "look_back_minutes")
         raise place.error(f"{wrong} does not fit {place.read.watermark}, a {_kind(value)}", f"use {right}")
-    if is_number:
+    if isinstance(value, Decimal):
         return value - Decimal(repr(steps)) if steps else value
-    back = timedelta(minutes=minutes)
-    if not isinstance(value, datetime):
-        back = timedelta(days=math.ceil(minutes / 1440))
-    return value - back
+    if isinstance(value, datetime):
+        return value - timedelta(minutes=minutes)
+    return value - timedelta(days=math.ceil(minutes / _MINUTES_OF_A_DAY))
 
 
 def _not_ahead(session: Session, relation: Relation, expression: Any, newest: Value) -> tuple[Any, list[str]]:
