@@ -111,6 +111,13 @@ class Freshness(Frozen):
     stop_hours: Annotated[float, Field(gt=0)] | None = None
 
 
+class QuarantineLimits(Frozen):
+    """When someone is told of the rows of a source entity that wait in quarantine: too many, or for too long."""
+
+    warn_rows: Annotated[int, Field(ge=0)] = 1_000
+    warn_days: Annotated[float, Field(gt=0)] = 7
+
+
 class Deleted(Frozen):
     """Which rows say that the entity or document of their key is gone (a tombstone): `column` is the file's."""
 
@@ -142,6 +149,7 @@ class SourceEntity(Frozen):
     limits: Limits = Limits()
     volume: Volume = Volume()
     freshness: Freshness | None = None
+    quarantine: QuarantineLimits = QuarantineLimits()
     version: str | None = None  # the file's column by which versions of a key are ordered within a business date
     deleted: Deleted | None = None
     precedence: Annotated[int, Field(ge=0, le=1_000)] = 100  # of two sources for one key the smaller number is believed

@@ -89,3 +89,12 @@ def last_error(engine: sa.Engine, source: str, entity: str) -> str | None:
     query = sa.select(c.last_error).where(c.source == source, c.source_entity == entity)
     with engine.connect() as connection:
         return connection.execute(query).scalar()
+
+
+def failing_fetches(engine: sa.Engine) -> list[tuple[str, str, str]]:
+    """Source, entity and message of every last fetch that failed."""
+    c = source_cursors.c
+    query = sa.select(c.source, c.source_entity, c.last_error).where(c.last_error.is_not(None))
+    with engine.connect() as connection:
+        rows = connection.execute(query.order_by(c.source, c.source_entity)).all()
+    return [(row.source, row.source_entity, row.last_error) for row in rows]

@@ -60,7 +60,7 @@ def unfinished_versions(engine: sa.Engine, newest: int) -> list[str]:
     return [row.version_id for row in rows if row.state != "done" and row.version_id is not None]
 
 
-def _exports(run: DayRun, opened_at: datetime) -> list[_Export]:
+def _exports(run: DayRun, opened_at: datetime | None) -> list[_Export]:
     own = set(run.batch_ids)
     deliveries, runs = t.deliveries, t.runs
     earlier = sa.or_(runs.c.as_of < run.as_of, sa.and_(runs.c.as_of == run.as_of, runs.c.revision <= run.revision))
@@ -74,7 +74,9 @@ def _exports(run: DayRun, opened_at: datetime) -> list[_Export]:
     )  # no note: L22
 
     def is_known(row: Any) -> bool:
-        return row.to_batch_id in own if row.action == "replayed" else row.batch_id in own and row.done_at <= opened_at
+        if row.action == "replayed":
+            return row.to_batch_id in own
+        return opened_at is not None and row.batch_id in own and row.done_at <= opened_at
 
     return [
         _Export("ledger_batches", _by_key(t.batches), lambda row: row.batch_id in own),
@@ -87,10 +89,9 @@ def _exports(run: DayRun, opened_at: datetime) -> list[_Export]:
     ]
 
 
-def _opened_at(engine: sa.Engine, run: DayRun) -> datetime:
+def _opened_at(engine: sa.Engine, run: DayRun) -> datetime | None:
     with engine.connect() as connection:
-        opened = connection.execute(sa.select(t.runs.c.opened_at).where(t.runs.c.run_id == run.run_id)).scalar()
-    return opened or datetime.min
+        return connection.execute(sa.select(t.runs.c.opened_at).where(t.runs.c.run_id == run.run_id)).scalar()
 
 
 def _some(table: sa.Table, *names: str) -> sa.Select[Any]:

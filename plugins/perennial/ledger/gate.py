@@ -101,7 +101,7 @@ def landed_by_file(engine: sa.Engine, source: str, source_entity: str) -> list[L
         .order_by(b.batch_seq, f.name)
     )
     with engine.connect() as connection:
-        return [LandedRows(*row) for row in connection.execute(query)]
+        return [LandedRows(row.batch_id, row.as_of, row.name, row.landed) for row in connection.execute(query)]
 
 
 def last_committed(engine: sa.Engine) -> dict[tuple[str, str], datetime]:
@@ -114,3 +114,27 @@ def last_committed(engine: sa.Engine) -> dict[tuple[str, str], datetime]:
     )
     with engine.connect() as connection:
         return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+
+
+def drifted_columns(engine: sa.Engine) -> list[tuple[str, str, str, str]]:
+    """Source, entity, column and batch of columns that came later than the entity's first batch, outside the contract.
+
+    Which batch was the first is read from its columns' numbers, so that a new source announces nothing.
+    """
+    c, b = source_columns.c, batches.c
+    query = (
+        sa.select(c.source, c.source_entity, c.column_name, c.in_contract, c.first_batch_id, b.batch_seq)
+        .select_from(source_columns.join(batches, b.batch_id == c.first_batch_id))
+        .order_by(c.source, c.source_entity, c.column_name)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    first: dict[tuple[str, str], int] = {}
+    for row in rows:
+        key = (row.source, row.source_entity)
+        first[key] = min(row.batch_seq, first.get(key, row.batch_seq))
+    return [
+        (row.source, row.source_entity, row.column_name, row.first_batch_id)
+        for row in rows
+        if not row.in_contract and row.batch_seq > first[row.source, row.source_entity]
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
@@ -116,7 +116,7 @@ def find_batch(engine: sa.Engine, text: str) -> SetAside:
     b = batches.c
     with engine.connect() as connection:
         query = sa.select(b.batch_id).where(b.batch_id.startswith(text, autoescape=True)).order_by(b.batch_id).limit(3)
-        found = list(connection.execute(query).scalars()) if len(text) >= _SHORTEST_ID else []
+        found: list[str] = list(connection.execute(query).scalars()) if len(text) >= _SHORTEST_ID else []
     where, fix = f"batch {text}", "`perennial quarantine list` names the batches"
     if not found:
         raise ContractViolation(Problem(where, "the ledger has no such batch", fix))
@@ -168,17 +168,25 @@ def files_of(engine: sa.Engine, batch_id: str) -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-def still_refused(engine: sa.Engine) -> list[SetAside]:
-    """Refused batches that still want somebody: not all of their files were landed again, and nobody dropped them."""
+def still_refused(engine: sa.Engine, lies_there: Callable[[str], bool]) -> list[SetAside]:
+    """Refused batches that still want somebody. `lies_there` tells whether a file still lies in refused/.
+
+    One is over when nobody waits for it (dropped), when all its files were landed again under their names, or when none
+    of them lies in refused/ any more.
+    """
     b, f, a = batches.c, batch_files.c, quarantine_actions.c
     refused = [one for one in set_aside(engine) if one.state == "refused"]
     names = sa.select(f.name, sa.func.max(b.batch_seq)).select_from(batch_files.join(batches, b.batch_id == f.batch_id))
     with engine.connect() as connection:
         landed = {r[0]: r[1] for r in connection.execute(names.where(b.state == "committed").group_by(f.name))}
-        dropped = set(connection.execute(sa.select(a.batch_id).where(a.line == WHOLE_FILE)).scalars())
+        dropped: set[str] = set(connection.execute(sa.select(a.batch_id).where(a.line == WHOLE_FILE)).scalars())
     return [
         one
         for one in refused
-        if one.batch_id not in dropped
-        and not all(landed.get(name, 0) > one.batch_seq for name in files_of(engine, one.batch_id))
+        if one.batch_id not in dropped and _is_missed(files_of(engine, one.batch_id), landed, one.batch_seq, lies_there)
     ]
+
+
+def _is_missed(files: list[str], landed: dict[str, int], batch_seq: int, lies_there: Callable[[str], bool]) -> bool:
+    again = all(landed.get(name, 0) > batch_seq for name in files)
+    return not again and any(map(lies_there, files))

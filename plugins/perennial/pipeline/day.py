@@ -17,11 +17,14 @@ import sqlalchemy as sa
 
 from perennial.contracts.records import BatchReport, DayRun, ListReport, StepReport
 from perennial.contracts.sources import SourcesFile
+from perennial.core import clock
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
 from perennial.ledger import runs as ledger_runs
 from perennial.ledger.engine import open_ledger
+from perennial.ledger.gate import last_committed
 from perennial.ledger.tables import batches
+from perennial.quality.history import silent_hours
 from perennial.sources.config import load_sources
 from perennial.sources.landing import LandedFile, look
 
@@ -64,6 +67,7 @@ def open_day(settings: Settings, as_of: date | None = None) -> DayRun | None:
             [Problem(f"day {day}", waiting, "land it, then run again") for waiting in _missing(committed, sources, day)]
         )
     _refuse_stale(committed, sources, day)
+    _refuse_silent(engine, sources)
     wanted = tuple(row.batch_id for row in committed if _known_by(row, day))
     return ledger_runs.open_run(engine, day, wanted, settings.config_digest())
 
@@ -131,6 +135,23 @@ def _refuse_stale(committed: Sequence[sa.Row[Any]], sources: SourcesFile, day: d
                         "land a newer file, or raise max_age_days in sources.yml",
                     )
                 )
+    if problems:
+        raise ContractViolation(problems)
+
+
+def _refuse_silent(engine: sa.Engine, sources: SourcesFile) -> None:
+    """No list is made from a source that has been silent, by the operational clock, for longer than it may (L6)."""
+    committed, now, problems = last_committed(engine), clock.now().replace(tzinfo=None), []
+    for source_name, source in sources.sources.items():
+        for entity_name, entity in source.entities.items():
+            last, limits = committed.get((source_name, entity_name)), entity.freshness
+            if last is None or limits is None or limits.stop_hours is None:
+                continue
+            hours = silent_hours(last, now)
+            if hours > limits.stop_hours:
+                said = f"nothing has come for {hours:.0f} hours, {limits.stop_hours:g} are the limit"
+                fix = "ask the source, or raise freshness.stop_hours in sources.yml"
+                problems.append(Problem(f"{source_name}.{entity_name}", said, fix))
     if problems:
         raise ContractViolation(problems)
 

@@ -43,6 +43,7 @@ from perennial.ledger.quarantine import (
 from perennial.pipeline.turns import turn
 from perennial.quality.rules import STRUCTURE
 from perennial.sources.config import load_sources
+from perennial.sources.shelf import lies_refused
 from perennial.sources.staging import open_scratch
 
 CONTROL = ("_batch", "_file", "_line", "_reasons")  # the last columns of an export
@@ -112,7 +113,7 @@ def waiting(settings: Settings) -> list[Waiting]:
     """What waits, by batch and rule, in the order of the batches; refused batches only while nobody has mended them."""
     engine = open_ledger(settings)
     now = clock.now().replace(tzinfo=None)
-    refused = {one.batch_id for one in still_refused(engine)}
+    refused = {one.batch_id for one in refused_batches(settings)}
     found: list[Waiting] = []
     for one in set_aside(engine):
         if one.state == "refused" and one.batch_id not in refused:
@@ -126,6 +127,11 @@ def waiting(settings: Settings) -> list[Waiting]:
             place = (one.batch_id, one.source, one.source_entity, one.state, one.as_of)
             found.append(Waiting(*place, rule, rows, share, one.since, round(age, 2)))
     return found
+
+
+def refused_batches(settings: Settings) -> list[SetAside]:
+    """The refused batches that still want somebody: not landed again, not taken away, not dropped."""
+    return still_refused(open_ledger(settings), lambda name: lies_refused(settings, name))
 
 
 def _waiting_by_rule(settings: Settings, one: SetAside) -> dict[str, int]:
@@ -281,7 +287,7 @@ def drop(settings: Settings, chosen: Selection, *, note: str, by: str) -> int:
 
 def _unsettled_files(settings: Settings, one: SetAside) -> list[str]:
     engine = open_ledger(settings)
-    waits = {other.batch_id for other in still_refused(engine)}
+    waits = {other.batch_id for other in refused_batches(settings)}
     return files_of(engine, one.batch_id) if one.batch_id in waits else []
 
 

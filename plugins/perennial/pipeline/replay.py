@@ -314,8 +314,8 @@ def _write(doing: _Replay, counts: Counts, batch_id: str, folder: Path) -> Place
         quarantined = settings.quarantine / one.entity / f"{batch_id}.parquet"
         _require_all(one, counts.quarantined, write_quarantine(checker, folder / "quarantined"))
         place(folder / "quarantined", quarantined)
-    names = [path.relative_to(settings.home).as_posix() if path else None for path in (raw, quarantined)]
-    return Places(*names, (counts.first_business_date, counts.last_business_date))
+    raw_path, quarantine_path = (p.relative_to(settings.home).as_posix() if p else None for p in (raw, quarantined))
+    return Places(raw_path, quarantine_path, (counts.first_business_date, counts.last_business_date))
 
 
 def _require_all(one: SetAside, wanted: int, written: int) -> None:

@@ -42,6 +42,11 @@ def to_refused(settings: Settings, files: Iterable[tuple[LandedFile, Problem]]) 
     return _moves(settings, settings.refused, [(file, f"{problem}\n") for file, problem in files])
 
 
+def lies_refused(settings: Settings, name: str) -> bool:
+    """Whether a refused file of this name below landing/ still lies where it was set aside."""
+    return os.path.lexists(_short(settings.refused / name))
+
+
 def _moves(settings: Settings, shelf: Path, files: Iterable[tuple[LandedFile, str]]) -> list[Move]:
     moves: list[Move] = []
     taken: set[Path] = set()
@@ -55,12 +60,16 @@ def _moves(settings: Settings, shelf: Path, files: Iterable[tuple[LandedFile, st
 
 def _free_name(wanted: Path, taken: set[Path]) -> Path:
     """The name, or with `.1`, `.2`, ... behind it when something lies there; never longer than a file name may be."""
-    short = wanted.with_name(wanted.name.encode()[:_NAME_BYTES].decode(errors="ignore"))
+    short = _short(wanted)
     target, number = short, 0
     while os.path.lexists(target) or target in taken:
         number += 1
         target = short.with_name(f"{short.name}.{number}")
     return target
+
+
+def _short(wanted: Path) -> Path:
+    return wanted.with_name(wanted.name.encode()[:_NAME_BYTES].decode(errors="ignore"))
 
 
 class Journal:
