@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from perennial.contracts.connections import ARRIVAL
@@ -41,7 +42,8 @@ def typed(text: str, kind: ColumnType, form: FileFormat) -> str:
     if kind == "decimal":
         return _decimal(text, form)
     if kind == "integer":
-        return f"case when regexp_full_match({text}, '[+-]?[0-9]+') then try_cast({text} as bigint) end"
+        number = f"try_cast({_ungrouped(text, form)} as bigint)"
+        return f"case when regexp_full_match({text}, {literal(_whole(form))}) then {number} end"
     if kind == "date":
         return _date(text, form)
     if kind == "timestamp":
@@ -53,9 +55,30 @@ def typed(text: str, kind: ColumnType, form: FileFormat) -> str:
 
 def _decimal(text: str, form: FileFormat) -> str:
     wanted = SQL_TYPES["decimal"]
+    if form.thousands is not None:
+        pattern = f"{_whole(form)}({re.escape(form.decimal)}[0-9]*)?"
+        plain = f"replace({_ungrouped(text, form)}, {literal(form.decimal)}, '.')"
+        return f"case when regexp_full_match({text}, {literal(pattern)}) then try_cast({plain} as {wanted}) end"
     if form.decimal == ".":
         return f"try_cast({text} as {wanted})"
     return f"case when not contains({text}, '.') then try_cast(replace({text}, ',', '.') as {wanted}) end"
+
+
+def _whole(form: FileFormat) -> str:
+    """RE2 of a whole number: without separators, or with one before each group of three digits."""
+    if form.thousands is None:
+        return "[+-]?[0-9]+"
+    return f"[+-]?([0-9]+|[0-9]{{1,3}}({_separators(form)}[0-9]{{3}})+)"
+
+
+def _separators(form: FileFormat) -> str:
+    """RE2 of the separator of thousands: a blank is also one of those that do not break, an apostrophe also a curly."""
+    alike = {" ": "[ \u00a0\u202f]", "'": "['\u2019]"}
+    return alike.get(form.thousands or "", re.escape(form.thousands or ""))
+
+
+def _ungrouped(text: str, form: FileFormat) -> str:
+    return text if form.thousands is None else f"regexp_replace({text}, {literal(_separators(form))}, '', 'g')"
 
 
 def _date(text: str, form: FileFormat) -> str:

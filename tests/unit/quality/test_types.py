@@ -48,6 +48,29 @@ def test_a_decimal_comma_is_read_where_the_contract_says_so_and_a_point_is_then_
     assert column(zone, "shop", "sales", "quantity") == [Decimal("1.5"), Decimal("0.25"), Decimal(7), None, None]
 
 
+@pytest.mark.parametrize(
+    ("decimal", "thousands", "good"),
+    [
+        (",", ".", {"1.234,56": "1234.56", "12": "12", "-1.234.567,8": "-1234567.8", "1234,5": "1234.5"}),
+        (".", ",", {"1,234.56": "1234.56", "1,234": "1234", "0.5": "0.5"}),
+        (",", " ", {"1 234,5": "1234.5", "1\u00a0234\u202f567": "1234567"}),
+        (".", "'", {"1'234.5": "1234.5", "1\u2019234": "1234"}),
+    ],
+)
+def test_thousands_are_read_where_the_contract_says_so_and_only_between_groups_of_three(
+    tmp_path, decimal, thousands, good
+):
+    zone = Zone(tmp_path, _sales_format(delimiter=";", decimal=decimal, thousands=thousands))
+    mark = thousands or ""
+    bad = [f"1{mark}23", f"12{mark}3456", f"12{mark}34", f"1{mark}{mark}234", "1e3", "1_000", f"1{decimal}5{mark}000"]
+    _land_quantities(zone, *good, *bad, delimiter=";")
+    read = column(zone, "shop", "sales", "quantity")
+    assert [str(value.normalize()) if value is not None else None for value in read] == [
+        *(str(Decimal(text).normalize()) for text in good.values()),
+        *[None] * len(bad),
+    ]
+
+
 def _times(zone: Zone, *texts: str) -> list:
     zone.land(SALES_FILE, sales(*(sale(at=text) for text in texts)))
     return column(zone, "shop", "sales", "ordered_at")
