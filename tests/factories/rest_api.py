@@ -80,7 +80,7 @@ def running(answer: Answer) -> Iterator[Api]:
             api.asked.append(asked)
             self._send(answer(asked))
 
-        do_GET = do_POST = _any
+        do_GET = do_POST = _any  # noqa: N815 - the standard library's names
 
         def _send(self, given):
             if given is DROP:

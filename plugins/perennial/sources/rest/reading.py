@@ -69,7 +69,7 @@ class Reading:
                     yield from self._landed(self._half_way(best))  # commits: only then is this record noted
                 self._writer.add(key, self._line(record))
             self._memory.note(key, content)
-            best = later(best, mark)
+            best = self._later(best, mark)
         if listing.steady:
             self._mark = later(self._mark, best)
             return
@@ -107,6 +107,15 @@ class Reading:
             self._far_ahead += 1
             return None
         return mark
+
+    def _later(self, best: Mark | None, mark: Mark | None) -> Mark | None:
+        found = later(best, mark)
+        if self._incremental is not None and self._incremental.ascending and mark is not None and found != mark:
+            what = f"the records are not in the order of {self._incremental.field}"
+            raise PermanentError(
+                Problem(self._plan.where, what, "sort by it in params, or remove incremental.ascending")
+            )
+        return found
 
     def _note(self, text: str) -> None:
         self._request.notes.append(f"{self._plan.where}: {text}")
