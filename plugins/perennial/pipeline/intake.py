@@ -22,6 +22,7 @@ from perennial.ledger import batches, consents
 from perennial.ledger.batches import BatchFile, KnownFile
 from perennial.ledger.gate import record_columns, record_results
 from perennial.pipeline.before import before
+from perennial.pipeline.misread import settings_for
 from perennial.pipeline.recording import Places, Recorder
 from perennial.pipeline.superseded import settle, superseded_rows
 from perennial.pipeline.told import warnings_of
@@ -209,7 +210,7 @@ class Intake:
         reasons: list[str] = []
         if counts.quarantined:
             make_quarantined(checker)
-            reasons = first_reasons(checker)
+            reasons = [*settings_for(checker), *first_reasons(checker)]
         return Judged(
             batch_id=batch_id,
             as_of=as_of,
