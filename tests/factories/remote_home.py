@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from factories.landing_zone import Zone, sale, sales
+from perennial.contracts.records import BatchReport
 from perennial.core.connections import EnvironmentConnections
+from perennial.ledger.batches import BatchFile, next_seq, record_batch
+from perennial.ledger.engine import open_ledger
 from perennial.pipeline.fetch import FetchReport, fetch
+from perennial.sources.config import load_sources
+from perennial.sources.fetching import Request
 
 SOURCE = "partner"
 CONNECTION = "partner_files"
@@ -59,6 +66,26 @@ class RemoteHome(Zone):
         [report] = self.fetch_all()
         assert report.problem is not None
         return report
+
+    def request(self) -> Request:
+        """What the fetcher of the one entity would be asked for."""
+        scratch = self.home / "scratch"
+        scratch.mkdir(parents=True, exist_ok=True)
+        source = load_sources(self.settings).sources[SOURCE]
+        entity = source.entities["sales"]
+        state, today = self.home / "state", date(2017, 10, 2)
+        return Request(SOURCE, source, "sales", entity, {}, scratch, state, today, self.connections)
+
+    def pretend_committed(self) -> None:
+        """Write every landed file down as a committed batch and take it away, as an ingestion would."""
+        engine = open_ledger(self.settings)
+        for name, data in self.landed().items():
+            sha256 = hashlib.sha256(data).hexdigest()
+            report = BatchReport(sha256[:16], SOURCE, "sales", None, "committed", (name,), 1, 1, 0, 0, 0)
+            files, number = [BatchFile(name, sha256, len(data), 1)], next_seq(engine)
+            with engine.begin() as connection:
+                record_batch(connection, report, entity="order_lines", files=files, batch_seq=number)
+            (self.settings.landing / name).unlink()
 
     def landed(self) -> dict[str, bytes]:
         """What lies in the landing zone, hidden files too."""
