@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from perennial.contracts.connections import QueueConnection
 from perennial.contracts.sources import Source
@@ -80,13 +82,13 @@ class StreamReader:
         self._streams = streams_of(source)
         self._folder = _folder(source)
         self._prepared: set[str] = set()
-        self._claimed_at = 0.0
+        self._claimed_at = float("-inf")
 
     def step(self, *, block_ms: int = 1_000) -> Taken:
         """Take what is there, or wait so long for something. Raises RetryableError (outside), ConfigError (sign-in)."""
         try:
             with _as_our_errors(self._where):
-                taken = sum((self._prepare(stream) for stream in self._streams), self._claim())
+                taken = sum((self._prepare(stream) for stream in self._streams), Taken()) + self._claim()
                 return self._new(taken, None if taken.entries else block_ms)
         except PerennialError:
             self._prepared.clear()  # what was handed to us and not acknowledged is read again first
@@ -131,10 +133,9 @@ class StreamReader:
     def _claim(self) -> Taken:
         """What dead readers of the group left unacknowledged."""
         taken = Taken()
-        prepared = [stream for stream in self._streams if stream in self._prepared]
-        if not prepared or time.monotonic() - self._claimed_at < _CLAIM_SECONDS:
+        if time.monotonic() - self._claimed_at < _CLAIM_SECONDS:
             return taken
-        for stream in prepared:
+        for stream in self._streams:
             cursor: Any = b"0-0"
             while True:
                 answer = self._client.xautoclaim(
@@ -232,6 +233,7 @@ def client_of(connection: Connection) -> redis.Redis:
         ssl=str(extra.get("ssl", connection.kind == "rediss")).lower() == "true",
         socket_timeout=_SOCKET_SECONDS,
         socket_connect_timeout=_SOCKET_SECONDS,
+        retry=Retry(NoBackoff(), 0),  # who reads waits and tries again, and says so
         decode_responses=False,
     )
 
