@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from perennial.contracts.entities import ENTITIES, Column
-from perennial.contracts.sources import FileFormat, Source, SourceColumn, SourceEntity, SourcesFile
+from perennial.contracts.sources import FileFormat, Readiness, Source, SourceColumn, SourceEntity, SourcesFile
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.settings import Settings
 from perennial.core.yamlfile import Key, YamlDocument, read_yaml, validate
@@ -54,6 +54,7 @@ def _mistakes(sources: SourcesFile) -> Iterator[Mistake]:
     supplied = {entity.entity for source in sources.sources.values() for entity in source.entities.values()}
     paths: dict[str, str] = {}
     for source_name, source in sources.sources.items():
+        yield from _marker_mistakes(("sources", source_name, "ready", "marker"), source.ready)
         for entity_name, contract in source.entities.items():
             at: tuple[Key, ...] = ("sources", source_name, "entities", entity_name)
             if contract.path in paths:
@@ -69,6 +70,12 @@ def _mistakes(sources: SourcesFile) -> Iterator[Mistake]:
             if contract.deleted is not None and ENTITIES[contract.entity].kind == "events":
                 yield (*at, "deleted"), f"{contract.entity} are events: what happened is not deleted", "remove it"
             yield from _reference_mistakes(at, contract, supplied)
+
+
+def _marker_mistakes(at: tuple[Key, ...], ready: Readiness) -> Iterator[Mistake]:
+    rest = ready.marker.replace("{name}", "", 1)
+    if ready.marker.count("{name}") != 1 or not rest or set("/{}") & set(rest) or ready.marker.startswith("."):
+        yield at, f"{ready.marker!r} is not the name of a file beside {{name}}", "write it as in '{name}.done'"
 
 
 def _path_mistakes(at: tuple[Key, ...], contract: SourceEntity) -> Iterator[Mistake]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -25,19 +25,24 @@ _UNFINISHED = (".tmp", ".part")
 
 @dataclass(frozen=True)
 class LandedFile:
-    """A settled file: its name below landing/, size in bytes, time of change, and the date in its name, if any."""
+    """A settled file: its name below landing/, size in bytes, time of change, and the date in its name, if any.
+
+    `marker` is the name of the file that says that it is whole, where there is one: it goes where the file goes.
+    """
 
     name: str
     size: int
     mtime_ns: int
     file_date: date | None = None
+    marker: str = ""
 
 
 @dataclass
 class Look:
     """What lies in the folders of one source. `ready` and `waiting` are by source entity.
 
-    An entity of which any file is unsettled waits with all its files, so that a burst becomes one batch.
+    An entity of which any file is unsettled waits with all its files, so that a burst becomes one batch. Where markers
+    say what is whole, each file waits for its own only.
     """
 
     ready: dict[str, list[LandedFile]] = field(default_factory=dict)
@@ -62,18 +67,67 @@ def look(settings: Settings, source_name: str) -> Look:
     """Everything in the folders of one source. Raises ConfigError for an unknown source."""
     sources = load_sources(settings)
     source = source_of(settings, sources, source_name)
-    foreign = [e.path for name, s in sources.sources.items() if name != source_name for e in s.entities.values()]
+    others = [other for name, other in sources.sources.items() if name != source_name]
     found = Look()
-    for entry, name in _entries(settings.landing, _folders(source)):
+    entries = list(_entries(settings.landing, _folders(source)))
+    names = {name for _entry, name in entries} if source.ready.by == "marker" else set()
+    for entry, name in entries:
+        if any(_is_marker(other, name) for other in others):
+            continue
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue  # taken away while we looked
-        settled = _is_settled(status.st_mtime, source.settle_seconds)
-        _sort_in(found, source, foreign, LandedFile(name, status.st_size, status.st_mtime_ns), entry, settled=settled)
-    for entity in found.waiting:
-        found.ready.pop(entity, None)
+        marker = _marker_of(source, name)
+        landed = LandedFile(name, status.st_size, status.st_mtime_ns, marker=marker if marker in names else "")
+        old = _is_settled(status.st_mtime, source.settle_seconds)
+        if _is_marker(source, name):
+            _sort_marker_in(found, source, landed, names, settled=old)
+        else:
+            _sort_in(found, source, others, landed, entry, settled=_is_whole(source, landed, old=old), old=old)
+    if source.ready.by == "stable":
+        for entity in found.waiting:
+            found.ready.pop(entity, None)
     return found
+
+
+def _is_whole(source: Source, file: LandedFile, *, old: bool) -> bool:
+    """Whether the file is there to its end, by what the source says of that. `old`: it has not changed for a while."""
+    return {"stable": old, "marker": bool(file.marker), "rename": True}[source.ready.by]
+
+
+def _marker_of(source: Source, name: str) -> str:
+    """The name that the marker of this file has, if the source's files have markers."""
+    if source.ready.by != "marker":
+        return ""
+    folder, _, base = name.rpartition("/")
+    return f"{folder}/{source.ready.marker.replace('{name}', base)}"
+
+
+def _marked(source: Source, name: str) -> str:
+    """The name of the file that a marker of this name stands for, nothing if it is no marker."""
+    folder, _, base = name.rpartition("/")
+    before, _, behind = source.ready.marker.partition("{name}")
+    long_enough = len(base) > len(before) + len(behind)
+    if source.ready.by != "marker" or not (long_enough and base.startswith(before) and base.endswith(behind)):
+        return ""
+    return f"{folder}/{base[len(before) : len(base) - len(behind)]}"
+
+
+def _is_marker(source: Source, name: str) -> bool:
+    return bool(marked := _marked(source, name)) and bool(_takers(source, marked))
+
+
+def _sort_marker_in(found: Look, source: Source, marker: LandedFile, names: Set[str], *, settled: bool) -> None:
+    """A marker beside its file is nothing of its own; one without a file is told, once it has stood for a while."""
+    marked = _marked(source, marker.name)
+    if marked in names:
+        return
+    if settled:
+        said = f"a marker without its file {shown_name(marked)}"
+        found.strays.append((marker, _problem(marker.name, said, "land the file first, then its marker")))
+    else:
+        found.unsettled_strays.append(marker.name)
 
 
 def source_of(settings: Settings, sources: SourcesFile, name: str) -> Source:
@@ -94,7 +148,14 @@ def _path_regex(path: str) -> re.Pattern[str]:
 
 
 def _sort_in(
-    found: Look, source: Source, foreign: list[str], file: LandedFile, entry: os.DirEntry[str], *, settled: bool
+    found: Look,
+    source: Source,
+    others: list[Source],
+    file: LandedFile,
+    entry: os.DirEntry[str],
+    *,
+    settled: bool,
+    old: bool,
 ) -> None:
     if not entry.is_symlink() and not entry.is_file(follow_symlinks=False):
         return  # a pipe or a device: never opened
@@ -106,19 +167,18 @@ def _sort_in(
     elif len(takers) > 1:
         both = " and ".join(name for name, _date in takers)
         problem = _problem(file.name, f"{both} both take this file name", "make their paths in sources.yml distinct")
-    elif not takers and not any(_path_regex(path).fullmatch(file.name) for path in foreign):
+    elif not takers and not any(_takers(other, file.name) for other in others):
         patterns = ", ".join(entity.path for entity in source.entities.values())
         problem = _problem(file.name, f"no entity takes this file name; patterns are {patterns}", "rename the file")
     if problem is not None:
-        if settled:
+        if old:
             found.strays.append((file, problem))
         else:
             found.unsettled_strays.append(file.name)
         return
     for entity, file_date in takers:
         if settled:
-            landed = LandedFile(file.name, file.size, file.mtime_ns, file_date)
-            found.ready.setdefault(entity, []).append(landed)
+            found.ready.setdefault(entity, []).append(replace(file, file_date=file_date))
         else:
             found.waiting.setdefault(entity, []).append(file.name)
 

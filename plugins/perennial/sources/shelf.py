@@ -30,6 +30,7 @@ class Move:
     mtime_ns: int
     target: str  # relative to the home folder
     reason: str = ""  # why it is set aside; empty when it is archived
+    marker: str = ""  # of the file, below landing/: it is taken away with it
 
 
 def to_archive(settings: Settings, files: Iterable[LandedFile]) -> list[Move]:
@@ -54,7 +55,7 @@ def _moves(settings: Settings, shelf: Path, files: Iterable[tuple[LandedFile, st
         target = _free_name(shelf / shown_name(file.name), taken)
         taken.add(target)
         place = target.relative_to(settings.home).as_posix()
-        moves.append(Move(file.name, file.size, file.mtime_ns, place, reason))
+        moves.append(Move(file.name, file.size, file.mtime_ns, place, reason, file.marker))
     return moves
 
 
@@ -109,6 +110,7 @@ def carry_out(settings: Settings, move: Move) -> None:
     try:
         status = source.lstat()
     except FileNotFoundError:
+        _take_away_marker(settings, move)
         return
     if (status.st_size, status.st_mtime_ns) != (move.size, move.mtime_ns):
         return  # another file came under this name meanwhile: it is not ours to move
@@ -116,6 +118,13 @@ def carry_out(settings: Settings, move: Move) -> None:
     if move.reason:
         target.with_name(f"{target.name}.reason.txt").write_text(move.reason, encoding="utf-8")
     _move(source, target)
+    _take_away_marker(settings, move)
+
+
+def _take_away_marker(settings: Settings, move: Move) -> None:
+    """After its file: a file without its marker waits, a marker without its file would be told."""
+    if move.marker:
+        (settings.landing / move.marker).unlink(missing_ok=True)
 
 
 def _move(source: Path, target: Path) -> None:
