@@ -58,6 +58,7 @@ class Api:
 
     url: str
     asked: list[Asked] = field(default_factory=list)
+    defects: list[BaseException] = field(default_factory=list)  # what `answer` raised: `running` raises it at its end
 
 
 Answer = Callable[[Asked], Any]
@@ -78,7 +79,12 @@ def running(answer: Answer) -> Iterator[Api]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked = Asked(self.command, parts.path, params, headers, self.rfile.read(length))
             api.asked.append(asked)
-            self._send(answer(asked))
+            try:
+                given = answer(asked)
+            except BaseException as defect:  # noqa: BLE001 - a test must see it, not only the client
+                api.defects.append(defect)
+                given = DROP
+            self._send(given)
 
         do_GET = do_POST = _any  # noqa: N815 - the standard library's names
 
@@ -117,6 +123,8 @@ def running(answer: Answer) -> Iterator[Api]:
         server.shutdown()
         server.server_close()
         thread.join()
+    if api.defects:
+        raise api.defects[0]
 
 
 class Connections:

@@ -8,8 +8,8 @@ from typing import Any
 from perennial.sources.rest.paths import resolve
 
 _PLACES = (
-    "code", "error", "category", "type", "title", "errors[0].code", "errors[0].type", "error.code", "error.type",
-    "errors[0].extensions.code", "error_code", "subCategory",
+    "code", "error_code", "error.code", "errors[0].code", "errors[0].extensions.code", "error", "category",
+    "subCategory", "error.type", "errors[0].type", "title", "type",
 )  # fmt: skip
 _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_.:\- ]{0,60}")
 

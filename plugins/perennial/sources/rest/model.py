@@ -189,6 +189,17 @@ class Parent(Frozen):
     field: JsonPath = "id"
 
 
+class TimeField(Frozen):
+    """A moment as the vendor writes it (ISO 8601, or seconds or milliseconds since 1970), landed as UTC date or time.
+
+    For columns that are dates, and for moments that no `timestamp_format` can read.
+    """
+
+    path: JsonPath
+    reads: Literal["iso", "epoch", "epoch_ms"] = "iso"
+    lands: Literal["date", "timestamp"] = "date"
+
+
 class Endpoint(Frozen):
     """One list of records; each lands as one line of JSON, as the vendor wrote it. `key` identifies a record.
 
@@ -202,7 +213,7 @@ class Endpoint(Frozen):
     records: JsonPath = ""
     records_optional: bool = False  # an answer without the list means none (a misspelt path is then not noticed)
     key: Annotated[tuple[JsonPath, ...], Field(min_length=1)] = ("id",)
-    fields: dict[str, JsonPath] = Field(default_factory=dict)
+    fields: dict[str, JsonPath | TimeField] = Field(default_factory=dict)
     paginator: Paginator | None = None
     incremental: Incremental | None = None
     ignore: tuple[str, ...] = ()  # names of a record that change without news, such as signed addresses

@@ -11,6 +11,7 @@ from perennial.sources.rest.model import Incremental
 from perennial.sources.rest.paths import resolve
 from perennial.sources.rest.records import Record
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Mark = datetime | Decimal  # a moment in UTC, or a number
 
 
@@ -24,16 +25,24 @@ def mark_of(record: Record, incremental: Incremental) -> Mark | None:
     if value is None or value == "":
         return None
     try:
-        if incremental.reads == "iso":
-            moment = datetime.fromisoformat(str(value).replace(" ", "T", 1) if " " in str(value) else str(value))
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-        number = Decimal(str(value))
         if incremental.reads == "number":
+            number = Decimal(str(value))
             return number if number.is_finite() else None
-        divisor = 1_000 if incremental.reads == "epoch_ms" else 1
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(number * 1_000_000 / divisor))
+        return moment_of(value, incremental.reads)
     except (ValueError, InvalidOperation, OverflowError):
         raise BadMarkError(f"{incremental.field} is not written as {incremental.reads}") from None
+
+
+def moment_of(value: Any, reads: str) -> datetime:
+    """A moment in UTC as it is written: iso (UTC where it names no zone), epoch or epoch_ms.
+
+    Raises ValueError, InvalidOperation or OverflowError when it is not.
+    """
+    if reads == "iso":
+        moment = datetime.fromisoformat(str(value).strip().replace(" ", "T", 1))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    divisor = 1_000 if reads == "epoch_ms" else 1
+    return _EPOCH + timedelta(microseconds=int(Decimal(str(value)) * 1_000_000 / divisor))
 
 
 def written(mark: Mark, incremental: Incremental) -> str | int:

@@ -6,15 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import date
+from decimal import InvalidOperation
 from pathlib import Path
 from typing import Any
 
 from perennial.contracts.sources import SourceEntity
 from perennial.core import clock
 from perennial.sources.fetching import FetchedFile
-from perennial.sources.rest.model import Endpoint
+from perennial.sources.rest.model import Endpoint, TimeField
 from perennial.sources.rest.paths import resolve
 from perennial.sources.rest.records import Record, with_fields
+from perennial.sources.rest.since import moment_of
 
 DELETED = "_deleted"  # true on the line that says that a record is gone
 FILE_ROWS = 100_000
@@ -30,8 +32,21 @@ def line_of(record: Record, endpoint: Endpoint) -> str:
     clash = [name for name in (*endpoint.fields, DELETED) if name in record.value]
     if clash:
         raise FieldClashError(f"the record has a field {clash[0]} of its own; give ours another name")
-    fields = {name: resolve(record.value, path) for name, path in endpoint.fields.items()}
+    fields = {name: _field(record.value, field) for name, field in endpoint.fields.items()}
     return with_fields(record.text, {**fields, DELETED: False})
+
+
+def _field(value: Any, field: str | TimeField) -> Any:
+    if isinstance(field, str):
+        return resolve(value, field)
+    written = resolve(value, field.path)
+    if written is None or written == "":
+        return None
+    try:
+        moment = moment_of(written, field.reads)
+    except (ValueError, InvalidOperation, OverflowError):
+        return str(written)  # for the contract to judge
+    return moment.date().isoformat() if field.lands == "date" else moment.isoformat()
 
 
 def key_of(record: Record, endpoint: Endpoint) -> str | None:
