@@ -208,16 +208,28 @@ def _make_again(checker: Checker, raw_paths: list[str]) -> None:
 def _leave_unchanged(checker: Checker) -> tuple[int, tuple[str, ...]]:
     """Take the rows out that are bad as they were. Gives their number and the first few with their reasons."""
     connection = checker.connection
-    connection.execute("""
+    connection.execute(f"""
         create table unchanged as
-        select waiting._file as file, waiting._line as line from waiting
-        inner join quarantined on waiting._file = quarantined._file and waiting._line = quarantined._line
-        where waiting.reasons = quarantined.reasons and waiting.raw = quarantined.raw
+        with was as ({_values_of("waiting")}), now_is as ({_values_of("quarantined")})
+        select was._file as file, was._line as line
+        from was inner join now_is on was._file = now_is._file and was._line = now_is._line
+        where was.reasons = now_is.reasons and was.held = now_is.held
     """)
     reasons = tuple(first_reasons(checker))
     connection.execute("delete from checked where (file, line) in (select (file, line) from unchanged)")
     connection.execute("delete from quarantined where (_file, _line) in (select (file, line) from unchanged)")
     return _count(connection, "unchanged"), reasons
+
+
+def _values_of(table: str) -> str:
+    """SQL for the rows of the table with what they hold, whatever the order of the columns; empty ones hold nothing."""
+    pair = "each.key || chr(31) || (each.value ->> '$')"
+    return f"""
+        select _file, _line, any_value(reasons) as reasons, list({pair} order by each.key) as held
+        from {table}, json_each({table}.raw) as each
+        where (each.value ->> '$') is not null
+        group by _file, _line
+    """
 
 
 def _taken_keys(connection: duckdb.DuckDBPyConnection) -> list[Key]:
