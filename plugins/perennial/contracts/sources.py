@@ -142,6 +142,7 @@ class SourceEntity(Frozen):
     max_age_days: int | None = None  # on_change only: older than this at as_of means stop (L6)
     format: FileFormat = FileFormat()
     columns: dict[str, SourceColumn]
+    constants: dict[str, str] = Field(default_factory=dict)  # text columns that are the same in every row
     line_kinds: tuple[LineKindRule, ...] = ()
     default_line_kind: LineKind = "sale"
     negative_quantity_kinds: tuple[LineKind, ...] = ()  # kinds in which a negative quantity is legal
@@ -191,13 +192,26 @@ class SourceEntity(Frozen):
             near = difflib.get_close_matches(unknown[0], canonical, n=1, cutoff=0.6)
             fix = f"did you mean {near[0]}?" if near else f"it has {', '.join(canonical)}"
             raise ValueError(f"{self.entity} has no column {', '.join(unknown)}; {fix}")
-        missing = [n for n, c in canonical.items() if c.required and n not in self.columns and n != "line_kind"]
+        given = {*self.columns, *self.constants, "line_kind"}
+        missing = [n for n, c in canonical.items() if c.required and n not in given]
         if missing:
             raise ValueError(f"{self.entity} needs the column {', '.join(missing)}; add it under columns")
         if self.entity == "order_lines" and not {"amount", "unit_price"} & set(self.columns):
             raise ValueError(
                 "order_lines has no amount; map amount, or unit_price (amount is then quantity x unit_price)"
             )
+        return self
+
+
+    @model_validator(mode="after")
+    def _constants_are_plain_texts(self) -> SourceEntity:
+        entity = ENTITIES[self.entity]
+        for name, value in self.constants.items():
+            if name not in entity.columns or entity.columns[name].type != "text":
+                texts = ", ".join(n for n, c in entity.columns.items() if c.type == "text")
+                raise ValueError(f"constants: {name} is no text column of {self.entity}; there are {texts}")
+            if name in {*entity.key, *self.columns, "client_key", "line_kind"} or not value.strip():
+                raise ValueError(f"constants: {name} cannot be one: it is a key, mapped under columns, or empty")
         return self
 
 

@@ -153,6 +153,8 @@ class Checker:
             if name in self.contract.columns:
                 value = expressions.typed(f"text_{name}", kind.type, self.contract.format)
                 columns.append(f"{value} as {'given_amount' if name in computed else name}")
+            elif name in self.contract.constants:
+                columns.append(f"{literal(self.contract.constants[name])} as {name}")
             elif name not in computed:
                 columns.append(f"null::{column_types(self.contract)[name]} as {name}")
         return columns

@@ -1,4 +1,4 @@
-"""The contract's own words for a source's values (`map`)."""
+"""The contract's own words: for a source's values (`map`), and for what the source does not say (`constants`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from factories.landing_zone import SALES_FILE, Zone, sale, sales
 from perennial.contracts.sources import SourceColumn
+from perennial.core.errors import ConfigError
+from perennial.sources.config import load_sources
 from unit.quality.checked_files import broken, checked, column
 
 
@@ -44,3 +46,31 @@ def test_what_is_legal_is_judged_by_the_contract_s_word(tmp_path):
 def test_a_word_that_the_transform_never_gives_is_a_mistake(transform, key):
     with pytest.raises(ValidationError, match=f"map: the transform {transform} turns"):
         SourceColumn(source="store_id", transform=transform, map={key: "north"})
+
+
+def _constants(words):
+    def change(sources):
+        sources["shop"]["entities"]["sales"]["constants"] = words
+
+    return change
+
+
+def test_a_constant_stands_in_every_row(tmp_path):
+    zone = Zone(tmp_path, _constants({"country": "O'Land"}))
+    _land(zone, "1", "2")
+    assert column(zone, "shop", "sales", "country") == ["O'Land", "O'Land"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"quantity": "1"}, "quantity is no text column of order_lines"),
+        ({"town": "x"}, "town is no text column of order_lines"),
+        ({"store_key": "1"}, "it is a key, mapped under columns, or empty"),
+        ({"order_key": "1"}, "it is a key, mapped under columns, or empty"),
+        ({"country": " "}, "it is a key, mapped under columns, or empty"),
+    ],
+)
+def test_a_constant_that_cannot_be_one_is_a_mistake_with_its_line(tmp_path, words, told):
+    with pytest.raises(ConfigError, match=told):
+        load_sources(Zone(tmp_path, _constants(words)).settings)

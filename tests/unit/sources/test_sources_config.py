@@ -11,7 +11,10 @@ from perennial.core.settings import REPOSITORY, load_settings
 from perennial.sources.config import load_sources
 
 
-@pytest.mark.parametrize("folder", ["config", "config/examples/online_retail"])
+@pytest.mark.parametrize(
+    "folder",
+    ["config", *(f"config/examples/{name}" for name in ("online_retail", "northwind", "chinook", "crm_opportunities"))],
+)
 def test_the_sources_in_the_repository_have_no_mistake(folder, tmp_path):
     settings = load_settings({"PERENNIAL_HOME": str(tmp_path), "PERENNIAL_CONFIG": str(REPOSITORY / folder)})
     assert load_sources(settings).sources
