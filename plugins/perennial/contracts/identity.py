@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-# One row per record that is joined to an earlier one, or has a household or a company; every other record is a client of
-# its own. No personal data: `evidence` is masked.
+# One row per record that is joined to an earlier one, or has a household or a company; every other record is a client
+# of its own. No personal data: `evidence` is masked.
 IDENTITY_MAP = pa.schema(
     [
         ("client_ref", pa.string()),

@@ -1,8 +1,8 @@
 """From joined pairs to groups: connected components, except where a group would contradict itself.
 
-A component in which nothing contradicts is a group. The others are put together pair by pair, in the order of the rules,
-and a pair that would contradict is refused and told: two birth dates, two first names, two tax numbers, two ids of one
-source without proof, a pair that a person set apart. A component of more than `max_group` records is refused whole.
+A component in which nothing contradicts is a group. The others are put together pair by pair, in the order of the
+rules, and a pair that would contradict is refused and told: two birth dates, two first names, two tax numbers, two ids
+of one source without proof, a pair that a person set apart. A group of more than `max_group` records is refused whole.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def components(n: int, a: Ints, b: Ints) -> Ints:
     _, label = connected_components(graph, directed=False)
     smallest = np.full(label.max() + 1 if n else 0, n, dtype=np.int64)
     np.minimum.at(smallest, label, np.arange(n))
-    return smallest[label]
+    found: Ints = smallest[label]
+    return found
 
 
 def group(
@@ -97,7 +98,7 @@ def group(
 
 
 def decide(label: Ints, merges: Sequence[tuple[int, int, int]], apart: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """Join the groups that people joined (decision, record, record), in `label` itself; gives by head joined the decision.
+    """Join the groups that people joined (decision, record, record), in `label` itself; gives the decision by head.
 
     What people set apart stays apart, also where a chain of other decisions would join it.
     """
@@ -116,8 +117,8 @@ def _doubtful(label: Ints, proven: Ints, features: Features, apart: Sequence[tup
     sizes = np.bincount(label)
     found = [np.flatnonzero(sizes > max_group)]
     multiple = sizes[label] > 1
-    for codes in (features.birth, features.first, features.tax):
-        found.append(_with_several(label[multiple], codes[multiple]))
+    coded = (features.birth, features.first, features.tax)
+    found += [_with_several(label[multiple], codes[multiple]) for codes in coded]
     # Ids of one source in a group must all be of one proven component.
     pairs = np.unique(np.stack([label[multiple], features.origin[multiple], proven[multiple]], axis=1), axis=0)
     if len(pairs):
@@ -200,14 +201,16 @@ class _Builder:
 
 
 def near_dates(one: date, other: date) -> bool:
-    """Whether two birth dates may be one, mistyped: a sign differs, two are swapped, or day and month are."""
-    if one == other or (one.year == other.year and (one.month, one.day) == (other.day, other.month)):
+    """Whether two birth dates may be one, mistyped: a sign or the year differs, or day and month are swapped."""
+    if (one.month, one.day) == (other.month, other.day):
+        return True
+    if one.year == other.year and (one.month, one.day) == (other.day, other.month):
         return True
     return is_one_edit(one.isoformat(), other.isoformat())
 
 
 def may_be_one(one: Name, other: Name) -> bool:
-    """Whether two first names may be one: equal, a short form, an initial, mistyped inside, or swapped with the last."""
+    """Whether two first names may be one: equal, a short form, an initial, mistyped, or swapped with the last name."""
     a, b = one.plain, other.plain
     if a is None or b is None or one.canonical == other.canonical or one.first == other.first:
         return True
@@ -215,7 +218,7 @@ def may_be_one(one: Name, other: Name) -> bool:
         return True
     if min(len(a), len(b)) == 1:
         return a[0] == b[0]
-    return min(len(a), len(b)) >= 4 and a[0] == b[0] and a[-1] == b[-1] and is_one_edit(a, b)  # noqa: PLR2004
+    return min(len(a), len(b)) >= 3 and a[0] == b[0] and a[-1] == b[-1] and is_one_edit(a, b)  # noqa: PLR2004
 
 
 def is_one_edit(a: str, b: str) -> bool:

@@ -51,7 +51,7 @@ def link(
     rules: Rules,
     folder: Path | None = None,
 ) -> Iterator[Linked]:
-    """Link the records (`given`: `scratch.RECORDS`, then `scratch.VALUES`) by their values and by what people decided."""
+    """Link the records (`given`: `scratch.RECORDS`, then `scratch.VALUES`) by values and by people's decisions."""
     with open_scratch(folder, given, rules) as connection:
         make_pairs(connection, rules)
         refused = _make_groups(connection, decisions, rules)
@@ -112,8 +112,9 @@ select
     coalesce(n.code, -1) as first,
     coalesce(t.code, -1) as tax
 from r
-left join (select f_canon, row_number() over (order by f_canon) as code from r where f_canon is not null group by f_canon) as n
-    on n.f_canon = r.f_canon
+left join (
+    select f_canon, row_number() over (order by f_canon) as code from r where f_canon is not null group by f_canon
+) as n on n.f_canon = r.f_canon
 left join (
     select id, dense_rank() over (order by v) as code
     from (select id, max(v) as v from k where what = 'tax' group by id having count(*) = 1)
@@ -148,7 +149,10 @@ def _details(connection: Connection, members: list[int]) -> Any:
 _HOUSEHOLDS = """
 create temp table h as
 with keyed as (
-    select m.client, r.household as v from r inner join m using (id) where r.household is not null and r.kind <> 'company'
+    select m.client, r.household as v
+    from r
+    inner join m using (id)
+    where r.household is not null and r.kind <> 'company'
     union
     select m.client, k.what || k.v || '|' || r.l_stem
     from k
@@ -162,7 +166,7 @@ select v, client from keyed where client is not null
 
 
 def _make_households(connection: Connection, rules: Rules) -> None:
-    """Make `hh` (client, head): who has the source's household, or an address or phone and the family name, in common."""
+    """Make `hh` (client, head): who share the source's household, or a mailbox, phone or card and the family name."""
     import numpy as np
 
     from perennial.identity.groups import components

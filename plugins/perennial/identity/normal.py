@@ -19,6 +19,7 @@ from perennial.identity.words import (
     PLUS_TAGS,
     ROLE_WORDS,
     TITLES,
+    words,
 )
 
 _EMAIL_MAX = 254
@@ -35,9 +36,11 @@ _CARD_DIGITS = range(6, 20)
 _TAX_DIGITS = range(8, 16)
 _POSTCODE = range(3, 11)
 _TABLE = str.maketrans(CYRILLIC)
-_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "þ": "th"})
+_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "\u0131": "i", "þ": "th"})
 # What differs between transliterations of one name falls together: Yulia, Julia, Iuliia; Dmitriy, Dmitri.
-_FOLDS = (("ue", "u"), ("oe", "o"), ("ae", "a"), ("shch", "sch"), ("kh", "h"), ("ck", "k"), ("ph", "f"), ("x", "ks"), ("w", "v"), ("tz", "c"), ("ts", "c"), ("zh", "j"), ("dj", "j"))  # fmt: skip
+_FOLDS = (("ue", "u"), ("oe", "o"), ("ae", "a"), ("shch", "sch"), ("kh", "h"), ("ck", "k"), ("ph", "f"))
+_LATER_FOLDS = (("x", "ks"), ("w", "v"), ("tz", "c"), ("ts", "c"), ("zh", "j"), ("dj", "j"))
+_SKY = ("skaya", "skaia", "skii", "skiy", "sky", "ski", "ska")
 _JOTS = re.compile(r"[ijy]+")
 _DOUBLED = re.compile(r"(.)\1+")
 
@@ -77,8 +80,8 @@ def email(text: str | None, roles: frozenset[str] = frozenset()) -> Email | None
         local = local.replace(".", "")
     if host == "yandex.ru":
         local = local.replace("-", ".")
-    words = _ROLE_PARTS.findall(local)[:1]  # sales, sales-eu, sales2; anna.sales is a person's
-    return Email(f"{local}@{host}", bool(words) and (words[0] in ROLE_WORDS or words[0] in roles))
+    parts = _ROLE_PARTS.findall(local)[:1]  # sales, sales-eu, sales2; anna.sales is a person's
+    return Email(f"{local}@{host}", bool(parts) and (parts[0] in ROLE_WORDS or parts[0] in roles))
 
 
 @lru_cache(maxsize=65_536)
@@ -132,40 +135,40 @@ def latin(text: str | None) -> str:
         lower = lower.translate(_TABLE).translate(_LETTERS)
         lower = "".join(c for c in unicodedata.normalize("NFKD", lower) if not unicodedata.combining(c))
         lower = lower.translate(_TABLE)  # letters that were written with a combining mark
-    return " ".join(re.sub(r"[^\w]+|_", " ", lower.replace("'", "").replace("’", "")).split())
+    return " ".join(re.sub(r"[^\w]+|_", " ", lower.replace("'", "").replace("\u2019", "")).split())
 
 
 def fold(plain: str) -> str:
     """The name without what spellings and transliterations of it differ in; equal folds are the same name."""
-    for old, new in _FOLDS:
+    for old, new in _FOLDS + _LATER_FOLDS:
         plain = plain.replace(old, new)
     return _DOUBLED.sub(r"\1", _JOTS.sub("i", plain.replace(" ", "").replace("ie", "e").replace("ye", "e")))
 
 
 def first_name(text: str | None) -> Name | None:
     """The given name: the first word that is no title; second names and patronymics do not count."""
-    words = [word for word in latin(text).split() if word not in TITLES]
-    if not words:
+    parts = [word for word in latin(text).split() if word not in TITLES]
+    if not parts:
         return None
-    plain = words[0]
+    plain = parts[0]
     canonical = NICKNAMES.get(plain, plain)
     return Name(plain, fold(plain), fold(canonical))
 
 
 def last_name(text: str | None) -> Name | None:
     """The family name, all its words."""
-    words = [word for word in latin(text).split() if word not in TITLES]
-    if not words:
+    parts = [word for word in latin(text).split() if word not in TITLES]
+    if not parts:
         return None
-    plain = " ".join(words)
+    plain = " ".join(parts)
     return Name(plain, fold(plain), family_stem(plain))
 
 
 def family_stem(plain: str) -> str:
     """What the names of one family share: Ivanov and Ivanova, Dostoevsky and Dostoevskaya."""
-    for ending, kept in (("skaya", "sk"), ("skaia", "sk"), ("skii", "sk"), ("skiy", "sk"), ("sky", "sk"), ("ski", "sk"), ("ska", "sk")):  # fmt: skip
+    for ending in _SKY:
         if plain.endswith(ending):
-            return fold(plain[: -len(ending)] + kept)
+            return fold(plain.removesuffix(ending) + "sk")
     if plain.endswith(("ova", "eva", "ina", "yna")):
         return fold(plain[:-1])
     return fold(plain)
@@ -215,7 +218,7 @@ def luhn(digits: str) -> bool:
 
 
 def card_number(text: str | None) -> str | None:
-    """Digits (and letters) of a loyalty card; one sign repeated is nobody's. A check digit is no condition: few have one."""
+    """Digits and letters of a loyalty card; one sign repeated is nobody's. Few have a check digit, so none is asked."""
     plain = _ALNUM.sub("", (text or "").upper())
     if len(plain) not in _CARD_DIGITS or len(set(plain)) <= 2 or not any(c.isdigit() for c in plain):  # noqa: PLR2004
         return None
@@ -233,10 +236,13 @@ def postcode(text: str | None) -> str | None:
 
 def company_name(text: str | None) -> str | None:
     """The name of a company without its legal form, for comparing: `GTX Pro, Inc.` and `GTXPro` are one."""
-    words = [word for word in latin(text).split() if word not in _LEGAL_FORMS]
-    return "".join(words) or None
+    parts = [word for word in latin(text).split() if word not in _LEGAL_FORMS]
+    return "".join(parts) or None
 
 
-_LEGAL_FORMS = frozenset(
-    "inc ltd llc llp plc corp corporation company co gmbh ag kg ohg ug sa sarl sas srl spa bv nv ab as oy oo ooo zao oao pao ao ip kft sro".split()
+_LEGAL_FORMS = words(
+    """
+    inc ltd llc llp plc corp corporation company co gmbh ag kg ohg ug sa sarl sas srl spa bv nv ab as oy oo ooo zao oao
+    pao ao ip kft sro
+    """
 )

@@ -38,7 +38,33 @@ VALUES = pa.schema(
     [("client_ref", pa.string()), ("what", pa.string()), ("value", pa.string()), ("country", pa.string())]
 )
 _CHUNK = 20_000
-_PARTICLES = frozenset("al bin da de del della den der di dos du el ibn la le mac mc st ten ter van von zu".split())
+_PARTICLES = frozenset(
+    [
+        "al",
+        "bin",
+        "da",
+        "de",
+        "del",
+        "della",
+        "den",
+        "der",
+        "di",
+        "dos",
+        "du",
+        "el",
+        "ibn",
+        "la",
+        "le",
+        "mac",
+        "mc",
+        "st",
+        "ten",
+        "ter",
+        "van",
+        "von",
+        "zu",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +109,8 @@ def _make_records(connection: Connection) -> None:
     people = "select first_name as a, last_name as b from records where coalesce(first_name, last_name) is not null"
     both = [(f"f_{n}", t) for n, t in name] + [(f"l_{n}", t) for n, t in name]
     _map(connection, "names", people, _person, both)
-    _map(connection, "posts", "select postcode as a from records where postcode is not null", _post, [("v", pa.string())])  # fmt: skip
+    posts = "select postcode as a from records where postcode is not null"
+    _map(connection, "posts", posts, _post, [("v", pa.string())])
     companies = "select company_name as a from records where company_name is not null"
     _map(connection, "companies", companies, _company, [("v", pa.string())])
     connection.execute(_RECORDS)
@@ -129,9 +156,11 @@ def _make_keys(connection: Connection, rules: Rules) -> None:
     connection.execute("create temp table k (id integer, what varchar, v varchar, is_role boolean)")
     for what, maker in makers.items():
         country = "country" if what == "phone" else "cast(null as varchar)"
-        _map(connection, "keyed", f"select value as a, {country} as b from vals where what = '{what}'", maker, columns)
+        texts = f"select value as a, {country} as b from vals where what = '{what}'"
+        _map(connection, "keyed", texts, maker, columns)
         connection.execute(
-            f"insert into k select distinct r.id, '{what}', m.v, m.is_role from vals as s inner join r on r.ref = s.client_ref "
+            f"insert into k select distinct r.id, '{what}', m.v, m.is_role "
+            "from vals as s inner join r on r.ref = s.client_ref "
             f"inner join keyed as m on m.a = s.value and m.b is not distinct from {country} "
             f"where s.what = '{what}' and m.v is not null"
         )

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of the text."""
+    return frozenset(text.split())
+
+
 # Domains of one provider that reach one mailbox.
 DOMAIN_ALIASES: dict[str, str] = {
     "googlemail.com": "gmail.com",
@@ -18,40 +24,46 @@ DOMAIN_ALIASES: dict[str, str] = {
 DOTS_IGNORED = frozenset({"gmail.com"})
 
 # Providers that deliver name+anything@ to name@.
-PLUS_TAGS = frozenset(
+PLUS_TAGS = words(
     """
-    gmail.com outlook.com hotmail.com live.com msn.com icloud.com me.com mac.com fastmail.com proton.me yandex.ru
-    """.split()
+    gmail.com outlook.com hotmail.com live.com msn.com icloud.com me.com mac.com fastmail.com proton.me
+    yandex.ru
+    """
 )
 
 # Mailboxes that anyone may open: their domain says nothing of a company.
-FREE_MAIL = PLUS_TAGS | frozenset(
+FREE_MAIL = PLUS_TAGS | words(
     """
-    yahoo.com yahoo.co.uk yahoo.fr yahoo.de ymail.com aol.com gmx.de gmx.net gmx.com web.de t-online.de mail.ru bk.ru
-    inbox.ru list.ru rambler.ru mail.com zoho.com orange.fr wanadoo.fr free.fr laposte.net libero.it seznam.cz wp.pl
-    onet.pl interia.pl qq.com 163.com 126.com hotmail.co.uk hotmail.fr outlook.fr outlook.de btinternet.com comcast.net
-    verizon.net att.net sbcglobal.net cox.net bellsouth.net example.com example.org example.net
-    """.split()
+    yahoo.com yahoo.co.uk yahoo.fr yahoo.de ymail.com aol.com gmx.de gmx.net gmx.com web.de t-online.de mail.ru
+    bk.ru inbox.ru list.ru rambler.ru mail.com zoho.com orange.fr wanadoo.fr free.fr laposte.net libero.it
+    seznam.cz wp.pl onet.pl interia.pl qq.com 163.com 126.com hotmail.co.uk hotmail.fr outlook.fr outlook.de
+    btinternet.com comcast.net verizon.net att.net sbcglobal.net cox.net bellsouth.net example.com example.org
+    example.net
+    """
 )
 
 # Addresses of a role, not of a person: before the @, whole or as a part (sales-eu@, info.berlin@).
-ROLE_WORDS = frozenset(
+ROLE_WORDS = words(
     """
-    abuse accounting accounts admin administrator all anfrage billing booking bookings buchhaltung business care career
-    careers commercial compliance contact contacts contacto contato customer customers customerservice desk direct
-    einkauf enquiries enquiry events feedback finance frontdesk general hello help helpdesk hostmaster hr hotel info
-    information inquiry invoice invoices it jobs kontakt legal list mail mailbox mailer marketing media news newsletter
-    nobody noc noemail nomail none noreply office online order orders pay payments post postmaster press privacy
-    procurement purchase purchasing recruiting reception registration reply root sales secretary security service
-    services shipping shop spam staff stock store subscribe support team tech test unknown unsubscribe user verkauf
-    vertrieb web webmaster welcome zakaz
-    """.split()
+    abuse accounting accounts admin administrator all anfrage billing booking bookings buchhaltung business care
+    career careers commercial compliance contact contacts contacto contato customer customers customerservice
+    desk direct einkauf enquiries enquiry events feedback finance frontdesk general hello help helpdesk
+    hostmaster hr hotel info information inquiry invoice invoices it jobs kontakt legal list mail mailbox mailer
+    marketing media news newsletter nobody noc noemail nomail none noreply office online order orders pay
+    payments post postmaster press privacy procurement purchase purchasing recruiting reception registration
+    reply root sales secretary security service services shipping shop spam staff stock store subscribe support
+    team tech test unknown unsubscribe user verkauf vertrieb web webmaster welcome zakaz
+    """
 )
 
 # What stands where there is no address.
 NOT_A_DOMAIN = frozenset({"none", "null", "test.com", "noemail.com", "nomail.com", "email.com", "invalid"})
 
-TITLES = frozenset("mr mrs ms miss dr prof sir herr frau monsieur madame mme m. jr sr".split())
+TITLES = words(
+    """
+    mr mrs ms miss dr prof sir herr frau monsieur madame mme m. jr sr
+    """
+)
 
 # Short forms that one person uses beside the long one; each belongs to the first name of its line.
 _NICKNAMES = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -14,6 +14,8 @@ from perennial.ledger.contact_history import read_arrow
 from perennial.ledger.tables import assignments
 
 ASSIGNED = pa.schema([("campaign_id", pa.string()), ("client_id", pa.string()), ("arm", pa.string())])
+DRAWN = pa.schema([*ASSIGNED, ("assigned_on", pa.date32())])
+_IDS_AT_ONCE = 500
 
 
 def assigned(engine: sa.Engine, experiments: Collection[str], *, until: date, since: date | None = None) -> pa.Table:
@@ -25,6 +27,21 @@ def assigned(engine: sa.Engine, experiments: Collection[str], *, until: date, si
     if since is not None:
         query = query.where(a.assigned_on >= since)
     return read_arrow(engine, query, ASSIGNED)
+
+
+def drawn_for(engine: sa.Engine, experiments: Collection[str], client_ids: Sequence[str], *, until: date) -> pa.Table:
+    """The arms of these ids alone, the oldest first: `DRAWN` rows."""
+    a = assignments.c
+    query = (
+        sa.select(a.experiment, a.client_id, a.arm, a.assigned_on)
+        .where(a.experiment.in_(sorted(experiments)), a.assigned_on <= until)
+        .order_by(a.assigned_on, a.experiment, a.client_id)
+    )
+    parts = [client_ids[start : start + _IDS_AT_ONCE] for start in range(0, len(client_ids), _IDS_AT_ONCE)]
+    found = [read_arrow(engine, query.where(a.client_id.in_(part)), DRAWN) for part in parts]
+    return pa.concat_tables([DRAWN.empty_table(), *found]).sort_by(
+        [("assigned_on", "ascending"), ("campaign_id", "ascending"), ("client_id", "ascending")]
+    )
 
 
 def record(engine: sa.Engine, drawn: Iterable[pa.RecordBatch], *, on: date) -> None:

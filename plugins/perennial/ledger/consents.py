@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -62,19 +63,65 @@ def consent_state(engine: sa.Engine, as_of: date, *, client_ref: str | None = No
         return pa.Table.from_batches(map(_as_arrow, chunks), schema=_STATE)
 
 
+def client_consents(engine: sa.Engine, as_of: date, aliases: pa.Table, *, client_id: str | None = None) -> pa.Table:
+    """`consent_state` by client: client_id, channel, purpose, status; `aliases` are (client_ref, client_id) of a run.
+
+    What was said under any record of a client is the word of one person: of the whole the latest change wins, and of
+    several at the same moment a withdrawal (L9). `client_id` asks for one client alone.
+    """
+    names = ["client_id", *_STATE.names[1:]]
+    joined = aliases if client_id is None else aliases.filter(pc.equal(aliases.column("client_id"), client_id))
+    if not joined.num_rows:
+        return consent_state(engine, as_of, client_ref=client_id).rename_columns(names)
+    heads = pc.unique(joined.column("client_id"))
+    refs = pa.concat_arrays([heads, joined.column("client_ref").combine_chunks()])
+    clients = pa.concat_arrays([heads, joined.column("client_id").combine_chunks()])
+    merged = _merged_state(engine, as_of, pa.table({"client_ref": refs, "client_id": clients}))
+    if client_id is not None:
+        return merged.rename_columns(names)
+    own = consent_state(engine, as_of)
+    apart = own.filter(pc.invert(pc.is_in(own.column("client_ref"), value_set=refs)))
+    return pa.concat_tables([apart, merged]).rename_columns(names)
+
+
+_MEMBERS = sa.Table(
+    "consent_members",
+    sa.MetaData(),
+    sa.Column("client_ref", sa.String(16), primary_key=True),
+    sa.Column("client_id", sa.String(16), nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+
+def _merged_state(engine: sa.Engine, as_of: date, members: pa.Table) -> pa.Table:
+    """The state of these clients from the events of all their records: the members are joined in a temporary table."""
+    events = consent_events.c
+    said = [events[name] for name in ("channel", "purpose", "status", "changed_at", "known_on")]
+    joined = sa.join(consent_events, _MEMBERS, events.client_ref == _MEMBERS.c.client_ref)
+    of_clients = sa.select(_MEMBERS.c.client_id.label("client_ref"), *said).select_from(joined).subquery("of_clients")
+    with engine.connect().execution_options(reading=True) as connection:
+        _MEMBERS.create(connection)
+        for batch in members.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            connection.execute(sa.insert(_MEMBERS), batch.to_pylist())
+        rows = connection.execution_options(yield_per=_ROWS_READ).execute(_states(as_of, None, of_clients.c))
+        table = pa.Table.from_batches(map(_as_arrow, rows.partitions()), schema=_STATE)
+        connection.rollback()  # the temporary table goes with it
+    return table
+
+
 def _as_arrow(rows: Sequence[sa.Row[Any]]) -> pa.RecordBatch:
     columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=_STATE)
 
 
-def _states(as_of: date, client_ref: str | None) -> sa.Select[Any]:
+def _states(as_of: date, client_ref: str | None, events: Any = consent_events.c) -> sa.Select[Any]:
     """The state as one statement: two groupings cost half of what a window over every event does."""
-    events = consent_events.c
     known = events.known_on <= as_of
     if client_ref is not None:
         known = sa.and_(known, events.client_ref == client_ref)
-    said = _latest(known).subquery("said")
-    swept = _latest(sa.and_(known, sa.or_(events.channel == _ALL, events.purpose == _ALL))).subquery("swept")
+    said = _latest(known, events).subquery("said")
+    of_all = sa.and_(known, sa.or_(events.channel == _ALL, events.purpose == _ALL))
+    swept = _latest(of_all, events).subquery("swept")
     withdrawn_by_all = (
         sa.exists()
         .where(swept.c.client_ref == said.c.client_ref, swept.c.withdrawn_at == swept.c.changed_at)
@@ -87,9 +134,8 @@ def _states(as_of: date, client_ref: str | None) -> sa.Select[Any]:
     return sa.select(*key, status).order_by(*key)
 
 
-def _latest(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _latest(where: sa.ColumnElement[bool], events: Any) -> sa.Select[Any]:
     """Of each client, channel and purpose the moment of the last change, and of the last withdrawal."""
-    events = consent_events.c
     key = (events.client_ref, events.channel, events.purpose)
     withdrawn_at = sa.func.max(sa.case((events.status == "withdrawn", events.changed_at)))
     moments = (sa.func.max(events.changed_at).label("changed_at"), withdrawn_at.label("withdrawn_at"))

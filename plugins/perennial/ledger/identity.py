@@ -68,7 +68,8 @@ def _append(connection: sa.Connection, decision: str, refs: tuple[str, str], rea
             decided_at=clock.now().replace(tzinfo=None),
         )
     )
-    return int(done.inserted_primary_key[0])
+    key: Any = done.inserted_primary_key
+    return int(key[0])
 
 
 def decisions(engine: sa.Engine, *, as_of: date | None = None, until: int | None = None) -> list[Decision]:

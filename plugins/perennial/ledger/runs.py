@@ -14,7 +14,7 @@ from perennial.ledger.tables import identity_decisions, runs
 
 
 def open_run(engine: sa.Engine, as_of: date, batch_ids: tuple[str, ...], config_digest: str) -> DayRun:
-    """The run of `as_of` for exactly these batches, this config and what people decided by then: the last one, or a new.
+    """The run of `as_of` for exactly these batches, config and decisions of people: the last one, or a new revision.
 
     A decision about identity belongs to the business dates from its `known_on` on.
     """

@@ -16,6 +16,7 @@ from perennial.core.settings import Settings
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.export import ledger_tables, raw_files, unfinished_versions
 from perennial.ledger.runs import advance, overtaken_by
+from perennial.pipeline.identity import resolve
 from perennial.pipeline.transform import dbt_variables, published_specs, run_dbt
 from perennial.pipeline.turns import turn
 from perennial.warehouse.build_db import (
@@ -35,7 +36,10 @@ _TURN = "warehouse-build"  # the build database has one user at a time, from its
 _LEDGER_TABLES = (
     TableSpec("ledger_batch_files", "raw", key=("batch_id", "name")),
     TableSpec("ledger_batches", "raw", key=("batch_seq",)),
+    TableSpec("ledger_gate_results", "raw", key=("batch_id", "rule")),
+    TableSpec("ledger_quarantine_actions", "raw", key=("batch_id", "file", "line")),
     TableSpec("ledger_runs", "raw", key=("as_of", "revision")),
+    TableSpec("ledger_source_columns", "raw", key=("source", "source_entity", "column_name")),
 )
 
 
@@ -56,7 +60,12 @@ def _build(settings: Settings, run: DayRun, select: str | None, extra_vars: dict
     engine = open_ledger(settings)
     files = raw_files(engine, run, settings.home)
     prepare_build(settings, run, raw_files=files, ledger=ledger_tables(engine, run))
-    seconds = {"prepare": round(time.perf_counter() - started, 3)}
+    prepared = time.perf_counter()
+    resolve(settings, run)
+    seconds = {
+        "prepare": round(prepared - started, 3),
+        "identity": round(time.perf_counter() - prepared, 3),
+    }
     variables = {**dbt_variables(settings, run.as_of, [run.as_of]), **extra_vars}
     outcome = run_dbt(settings, run, "build", variables, select=select)
     rows: dict[str, int] = {}

@@ -11,10 +11,11 @@ from typing import Any
 from perennial.contracts.records import DayRun
 from perennial.core.errors import PermanentError, Problem
 from perennial.core.settings import Settings
-from perennial.ledger.consents import consent_state
+from perennial.ledger.consents import client_consents
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import get_run, published_version
 from perennial.pipeline.plan import day_facts
+from perennial.pipeline.rekey import ALIASES_TABLE, aliases_of
 from perennial.targeting.catalogue import SCORES_TABLE
 from perennial.targeting.config import load_targeting
 from perennial.targeting.explain import explain_campaigns, explain_segments
@@ -37,7 +38,8 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
     engine = open_ledger(settings)
     run = get_run(engine, run.run_id)
     with open_published(settings, published_version(engine, run.run_id)) as published:
-        who = _identify(published, client)
+        aliases = aliases_of(published)
+        who = identify(published, client)
         client_id = str(who["client_id"])
         known = known_of(published, published.tables(), run.as_of)
         targeting = load_targeting(settings, known.catalogue)
@@ -49,13 +51,14 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
             "metrics": _metrics(published, client_id),
             "scores": _scores(published, client_id, run.as_of),
             "segments": explain_segments(published, targeting, known.catalogue, client_id),
-            "consents": _consents(engine, client_id, run.as_of),
+            "consents": _consents(engine, client_id, run.as_of, aliases),
             "campaigns": explain_campaigns(
                 published, targeting, known, client_id, _outcomes(published, client_id, run)
             ),
         }
         since = first_day_of_contacts(targeting, run.as_of)
-        read_history(published, known.tables, day_facts(settings, engine, run, targeting), since)
+        facts, _mixed = day_facts(settings, engine, run, targeting, aliases)
+        read_history(published, known.tables, facts, since)
         told["contacts"] = _rows(
             published,
             "select campaign_id, channel, contacted_on from t_contacts where client_id = $id order by 3, 1, 2",
@@ -64,13 +67,16 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
     return {key: _plain(value) for key, value in told.items()}
 
 
-def _identify(published: Published, client: str) -> dict[str, Any]:
+def identify(published: Published, client: str) -> dict[str, Any]:
+    """The one client that an id, the id of one of her records, or a source's key names: client_id, client_key, source.
+
+    Raises PermanentError when there is none, or several.
+    """
     columns = [name for name, _ in published.tables()["dim_clients"] if name in ("client_id", "client_key", "source")]
-    found = _rows(
-        published,
-        f"select {', '.join(columns)} from dim_clients where client_id = $client or client_key = $client order by 1",
-        {"client": client},
-    )
+    own = "client_id = $client or client_key = $client"
+    if ALIASES_TABLE in published.tables():
+        own += f" or client_id in (select client_id from {ALIASES_TABLE} where $client in (client_ref, client_key))"
+    found = _rows(published, f"select {', '.join(columns)} from dim_clients where {own} order by 1", {"client": client})
     if not found:
         raise PermanentError(
             Problem("client", f"no client has the id or key {client!r}", 'see `perennial sql "from dim_clients"`')
@@ -111,8 +117,8 @@ def _outcomes(published: Published, client_id: str, run: DayRun) -> dict[str, di
     return {row["campaign_id"]: {k: v for k, v in row.items() if k not in _OWN_COLUMNS} for row in rows}
 
 
-def _consents(engine: Any, client_id: str, as_of: date) -> list[dict[str, Any]]:
-    own = consent_state(engine, as_of, client_ref=client_id)
+def _consents(engine: Any, client_id: str, as_of: date, aliases: Any) -> list[dict[str, Any]]:
+    own = client_consents(engine, as_of, aliases, client_id=client_id)
     rows: list[dict[str, Any]] = own.select(["channel", "purpose", "status"]).to_pylist()
     return rows
 

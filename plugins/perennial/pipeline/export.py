@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from perennial.contracts.records import DayRun, ListReport
@@ -38,6 +39,7 @@ from perennial.ledger.deliveries import ListRecord, accepted, lists_of, mark
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.locks import hold
 from perennial.ledger.runs import advance, get_run, last_run, published_version
+from perennial.pipeline.rekey import aliases_of, rekeyed_batches
 from perennial.targeting.catalogue import Catalogue, catalogue_of
 from perennial.targeting.config import Targeting, load_targeting
 from perennial.warehouse.publish import private_contacts_path
@@ -59,6 +61,7 @@ class _Day:
     destinations: dict[str, Destination]
     consent: ConsentNow
     live: bool
+    aliases: pa.Table  # records of joined clients: client_ref, client_id
 
     def destination(self, channel: str) -> Destination:
         """Where lists of the channel go. Raises ConfigError when none takes them."""
@@ -175,8 +178,9 @@ def _open_day(settings: Settings, engine: sa.Engine, run: DayRun, *, root: Path 
         published.register_parquet(CONTACTS, private_contacts_path(settings, run))
         live = root is None
         destinations = delivery.destinations_by_channel(settings, root=root)
-        consent = ConsentNow(engine, published, run.as_of, live=live)
-        yield _Day(settings, engine, run, published, targeting, destinations, consent, live)
+        aliases = aliases_of(published)
+        consent = ConsentNow(engine, published, run.as_of, aliases, live=live)
+        yield _Day(settings, engine, run, published, targeting, destinations, consent, live, aliases)
 
 
 def _keys(day: _Day) -> list[ListKey]:
@@ -252,7 +256,10 @@ def _delta(day: _Day, spec: ListSpec, records: list[ListRecord]) -> Delta:
     earlier = [record for record in records if record.as_of < key.as_of and record.sent]
     last_day = max((record.as_of for record in earlier), default=None)
     last_size = sum(record.sent for record in earlier if record.as_of == last_day) if last_day else None
-    return compute(day.published, spec, lambda: accepted(day.engine, mine), day.targeting.policy, last_size)
+    # What a list holds is known by the id that it was sent under; who got a dated list, by today's.
+    aliases = day.aliases if spec.list_type == "send" else day.aliases.slice(0, 0)
+    history = lambda: rekeyed_batches(accepted(day.engine, mine), aliases)  # noqa: E731
+    return compute(day.published, spec, history, day.targeting.policy, last_size)
 
 
 def _spec(day: _Day, key: ListKey) -> ListSpec:

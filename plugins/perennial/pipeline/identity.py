@@ -29,17 +29,23 @@ _KEYS = """
 select client_ref, hash('e', translate(split_part(split_part(lower(trim(email)), '@', 1), '+', 1), '.-<> ', '')) as h
 from known where email is not null
 union all
-select client_ref, hash('p', right(regexp_replace(split_part(split_part(split_part(lower(phone), 'x', 1), 'доб', 1), '#', 1), '[^0-9]', '', 'g'), 7))
+select
+    client_ref,
+    hash('p', right(regexp_replace(regexp_replace(phone, '(x|ext|доб|#).*', '', 'i'), '[^0-9]', '', 'g'), 7))
 from known where phone is not null
 union all
 select client_ref, hash('t', regexp_replace(tax_number, '[^0-9]', '', 'g')) from known where tax_number is not null
 union all
-select client_ref, hash('c', regexp_replace(lower(card_number), '[^0-9a-z]', '', 'g')) from known where card_number is not null
+select client_ref, hash('c', regexp_replace(lower(card_number), '[^0-9a-z]', '', 'g'))
+from known where card_number is not null
 union all
 select client_ref, hash('b', birth_date, upper(left(regexp_replace(postcode, '[^0-9A-Za-z]', '', 'g'), 5)))
 from known where birth_date is not null and postcode is not null
 """
-_KNOWN = "create temp view known as select * from raw.clients where _business_date <= cast($as_of as date) and client_ref is not null"
+_KNOWN = """
+create temp view known as
+select * from raw.clients where _business_date <= cast($as_of as date) and client_ref is not null
+"""
 _WANTED = f"""
 create temp table wanted as
 with keys as ({_KEYS}),
@@ -78,8 +84,8 @@ sold as (
     group by client_ref
 )
 select
-    client_ref, coalesce(namespace, _source) as namespace, seq, client_kind, first_name, last_name, birth_date, postcode,
-    company_name, household_key, {company_ref} as company_ref
+    client_ref, coalesce(namespace, _source) as namespace, seq, client_kind, first_name, last_name, birth_date,
+    postcode, company_name, household_key, {company_ref} as company_ref
 from holding
 where version_rank = 1
 union all
@@ -91,7 +97,9 @@ _VALUES = """
 select distinct known.client_ref, what, value, country
 from known
 inner join wanted using (client_ref)
-cross join lateral (values ('email', email), ('phone', phone), ('tax', tax_number), ('card', card_number)) as t (what, value)
+cross join lateral (
+    values ('email', email), ('phone', phone), ('tax', tax_number), ('card', card_number)
+) as t (what, value)
 where value is not null
 """
 

@@ -18,6 +18,8 @@ from perennial.core.settings import Settings
 from perennial.ledger import assignments, contact_history
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, get_run, published_version, version_of
+from perennial.pipeline import rekey
+from perennial.pipeline.rekey import aliases_of, rekeyed
 from perennial.targeting.catalogue import catalogue_of
 from perennial.targeting.config import Targeting, load_targeting
 from perennial.targeting.facts import KEPT, DayFacts
@@ -68,8 +70,8 @@ def plan(settings: Settings, run: DayRun) -> StepReport:
     with open_published(settings, published_version(engine, run.run_id)) as published:
         tables = published.tables()
         targeting = load_targeting(settings, catalogue_of(tables))
-        facts = day_facts(settings, engine, run, targeting)
-        notes = decide(published, targeting, tables, facts)
+        facts, mixed = day_facts(settings, engine, run, targeting, aliases_of(published))
+        notes = (*decide(published, targeting, tables, facts), *_told_of_mixed(mixed))
         if run.is_latest:
             assignments.record(engine, published.batches(DRAWN), on=run.as_of)
         version_id = _publish(settings, run, published, targeting)
@@ -95,21 +97,39 @@ def campaign_summary(settings: Settings, run: DayRun) -> list[CampaignSummary]:
     return [_summary(name, cards.get(name), [r for r in counted if r["campaign_id"] == name], run) for name in ids]
 
 
-def day_facts(settings: Settings, engine: sa.Engine, run: DayRun, targeting: Targeting) -> DayFacts:
-    """What the ledger knows that a plan of the run stands on: nothing of later days, nothing of the run's own lists."""
-    from perennial.ledger.consents import consent_state
+def day_facts(
+    settings: Settings, engine: sa.Engine, run: DayRun, targeting: Targeting, aliases: pa.Table
+) -> tuple[DayFacts, list[tuple[str, str]]]:
+    """What the ledger knows that a plan of the run stands on: nothing of later days, nothing of the run's own lists.
+
+    All by today's client ids (`aliases`: client_ref, client_id). Beside it (campaign, client) of those who were joined
+    from records with different arms.
+    """
+    from perennial.ledger.consents import client_consents
 
     ids = [card.id for card in targeting.campaigns]
     audiences = [card.id for card in targeting.campaigns if card.list_type == "audience"]
-    return DayFacts(
+    contacts = contact_history.accepted_before(engine, run.as_of, first_day_of_contacts(targeting, run.as_of))
+    members = contact_history.members_of(engine, audiences, run.as_of)
+    arms, mixed = rekey.arms(engine, ids, aliases, until=run.as_of)
+    facts = DayFacts(
         as_of=run.as_of,
         salt=settings.salt,
-        consents=consent_state(engine, run.as_of),
-        contacts=contact_history.accepted_before(engine, run.as_of, first_day_of_contacts(targeting, run.as_of)),
-        kept=_kept(settings, engine, run),
-        members=contact_history.members_of(engine, audiences, run.as_of),
-        arms=assignments.assigned(engine, ids, until=run.as_of),
+        consents=client_consents(engine, run.as_of, aliases),
+        contacts=rekeyed(contacts, aliases),
+        kept=rekeyed(_kept(settings, engine, run), aliases, one_per=("campaign_id", "client_id")),
+        members=rekeyed(members, aliases, one_per=("campaign_id", "client_id", "channel")),
+        arms=arms,
     )
+    return facts, mixed
+
+
+def _told_of_mixed(mixed: list[tuple[str, str]]) -> list[str]:
+    counts = Counter(campaign for campaign, _client in mixed)
+    return [
+        f"{campaign}: {n} clients were joined from records of both arms; the older arm stays"
+        for campaign, n in sorted(counts.items())
+    ]
 
 
 def _refuse_changed_config(settings: Settings, run: DayRun) -> None:

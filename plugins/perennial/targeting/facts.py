@@ -16,13 +16,13 @@ KEPT = pa.schema(
 MEMBERS = pa.schema([("campaign_id", pa.string()), ("client_id", pa.string()), ("channel", pa.string())])
 ARMS = pa.schema([("campaign_id", pa.string()), ("client_id", pa.string()), ("arm", pa.string())])
 CONSENTS = pa.schema(
-    [("client_ref", pa.string()), ("channel", pa.string()), ("purpose", pa.string()), ("status", pa.string())]
+    [("client_id", pa.string()), ("channel", pa.string()), ("purpose", pa.string()), ("status", pa.string())]
 )
 
 
 @dataclass(frozen=True)
 class DayFacts:
-    """The day, the salt of the hash, and what the ledger knows.
+    """The day, the salt of the hash, and what the ledger knows, by today's client ids.
 
     `consents`: the state on the day. `contacts`: accepted before it. `kept`: accepted (target), or held back (control),
     on it by an earlier revision of the day. `members`: who is on an `audience` list now. `arms`: drawn until the day.

@@ -6,16 +6,16 @@ from datetime import date
 
 from perennial.targeting.facts import DayFacts
 from perennial.targeting.scan import Tables
-from perennial.targeting.session import Session, make_table
+from perennial.targeting.session import Session, count, make_table
 
-OUTCOMES_TABLE, OTHERS_TABLE = "campaign_outcomes", "fct_campaign_contacts"
+OUTCOMES_TABLE, OTHERS_TABLE, ALIASES_TABLE = "campaign_outcomes", "fct_campaign_contacts", "client_aliases"
 # What is in the others' table by our own hand is in the ledger too, which knows it sooner.
 OURSELVES = "perennial"
 
 # What was said of a channel and purpose itself beats what was said of `all`; of several, a withdrawal (L9).
 _CONSENTS = """
 select
-    s.client_ref as client_id,
+    s.client_id,
     w.channel,
     w.purpose,
     coalesce(
@@ -25,7 +25,7 @@ from p_consents as s
 inner join (select distinct channel, purpose from p_channels) as w
     on s.channel in (w.channel, 'all') and s.purpose in (w.purpose, 'all')
 where s.status in ('granted', 'withdrawn')
-group by s.client_ref, w.channel, w.purpose
+group by s.client_id, w.channel, w.purpose
 """
 _OWN = """
 select campaign_id, client_id, channel, contacted_on, false as is_kept
@@ -38,18 +38,24 @@ select cast(null as varchar), client_id, channel, contacted_on, false
 from {OTHERS_TABLE}
 where contacted_on between $since and $as_of and client_id is not null and reported_by <> '{OURSELVES}'
 """
-_HELD_BACK = f"""
+# Outcomes of earlier days stand under the ids of those days; what was joined since counts for the client of today.
+_OUTCOMES = f"""(
+    select o.campaign_id, coalesce(a.client_id, o.client_id) as client_id, o.channel, o.as_of_date, o.outcome, o.rule
+    from {OUTCOMES_TABLE} as o
+    left join {ALIASES_TABLE} as a on a.client_ref = o.client_id
+)"""
+_HELD_BACK = """
 select campaign_id, client_id, channel, as_of_date, false
-from {OUTCOMES_TABLE}
+from {outcomes} as o
 where as_of_date >= $since and as_of_date < $as_of and outcome = 'control' and rule <> 'already_in_list'
 """
 _ON_LISTS = "select campaign_id, client_id, channel, 'target' as arm from p_members"
-_BESIDE_LISTS = f"""
-select o.campaign_id, o.client_id, o.channel, 'control'
-from {OUTCOMES_TABLE} as o
+_BESIDE_LISTS = """
+select o.campaign_id, o.client_id, o.channel, 'control' as arm
+from {outcomes} as o
 inner join (
     select campaign_id, max(as_of_date) as as_of_date
-    from {OUTCOMES_TABLE}
+    from campaign_outcomes
     where as_of_date < $as_of
     group by campaign_id
 ) as l on l.campaign_id = o.campaign_id and l.as_of_date = o.as_of_date
@@ -71,12 +77,18 @@ def read_history(session: Session, tables: Tables, facts: DayFacts, since: date)
     session.register("p_arms", facts.arms)
     make_table(session, "t_consents", _CONSENTS)
     make_table(session, "t_kept", "select campaign_id, client_id, channel, arm from p_kept")
+    is_joined = ALIASES_TABLE in tables and count(session, ALIASES_TABLE) > 0
+    outcomes = _OUTCOMES if is_joined else OUTCOMES_TABLE
     parts = [_OWN, _KEPT]
     parts += [_OTHERS] if OTHERS_TABLE in tables else []
-    parts += [_HELD_BACK] if OUTCOMES_TABLE in tables else []
+    parts += [_HELD_BACK.format(outcomes=outcomes)] if OUTCOMES_TABLE in tables else []
     _dated(session, "t_contacts", parts, facts.as_of, since)
-    beside = [_BESIDE_LISTS] if OUTCOMES_TABLE in tables else []
-    _dated(session, "t_members", [_ON_LISTS, *beside], facts.as_of, since)
+    beside = [_BESIDE_LISTS.format(outcomes=outcomes)] if OUTCOMES_TABLE in tables else []
+    parts = [_ON_LISTS, *beside]
+    if is_joined:  # one record on the list and one beside it: the client is on it
+        columns = "campaign_id, client_id, channel"
+        parts = [f"select {columns}, max(arm) as arm from ({' union all '.join(parts)}) as m group by {columns}"]
+    _dated(session, "t_members", parts, facts.as_of, since)
 
 
 def _dated(session: Session, name: str, parts: list[str], as_of: date, since: date) -> None:
