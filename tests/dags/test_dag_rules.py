@@ -14,6 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((REPOSITORY / "dags").glob("*.py"))
 EXPECTED = {
+    "fetch_sources",
     "ingest_sales",
     "ingest_crm",
     "build_warehouse",
@@ -21,6 +22,7 @@ EXPECTED = {
     "score_clients",
     "plan_campaigns",
     "export_lists",
+    "watch_sources",
     "rerun_day",
 }
 HEADINGS = ["What", "When", "Reads", "Writes", "Parameters", "If it fails", "Idempotent because"]
@@ -125,10 +127,10 @@ def test_the_chain_runs_from_landing_to_lists(dagbag):
 
 
 def test_the_demo_watches_every_dag_of_the_chain():
-    from perennial.demo.watch import CHAIN, POOL
+    from perennial.demo.watch import BESIDE, CHAIN, POOL
     from perennial.orchestration.defaults import WAREHOUSE_POOL
 
-    assert set(CHAIN) == EXPECTED - {"rerun_day"}
+    assert {*CHAIN, *BESIDE} == EXPECTED - {"rerun_day"}
     assert POOL == WAREHOUSE_POOL
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from perennial.core.ids import digest_of
 from perennial.core.yamlfile import read_yaml, validate
@@ -73,6 +73,24 @@ class Windows(Frozen):
     features: tuple[Annotated[int, Field(ge=1)], ...] = (7, 14, 28, 56, 91)
 
 
+Severity = Literal["info", "warning", "error"]
+
+
+class AlertChannel(Frozen):
+    """Whom to tell, and how: by a connection of Airflow's (SMTP, Slack webhook, or any URL); e-mail needs `to`."""
+
+    kind: Literal["email", "slack", "webhook"]
+    connection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+    to: tuple[str, ...] = ()
+    min_severity: Severity = "warning"
+
+    @model_validator(mode="after")
+    def _mail_goes_to_someone(self) -> AlertChannel:
+        if (self.kind == "email") != bool(self.to):
+            raise ValueError("email needs to: a list of addresses; slack and webhook have none")
+        return self
+
+
 class SettingsFile(Frozen):
     """What config/perennial.yml holds."""
 
@@ -83,6 +101,7 @@ class SettingsFile(Frozen):
     identity: Identity = Identity()
     assignment_salt: Annotated[str, Field(min_length=8)]
     keep_versions: Annotated[int, Field(ge=2)] = 6
+    alerts: tuple[AlertChannel, ...] = ()
 
 
 class Settings(Frozen):

@@ -5,9 +5,13 @@ An event's extra carries the business date (`as_of`), the run and our own row co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from airflow.sdk import Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger
 
+from perennial.orchestration.alert_trigger import AlertTrigger
+from perennial.orchestration.fetch_trigger import fetch_triggers
 from perennial.orchestration.queue_trigger import queue_triggers
 from perennial.orchestration.triggers import LandingTrigger
 
@@ -34,17 +38,21 @@ MART_NAMES = (
 )
 
 
-def _asset(name: str, *, watched_dag: str | None = None) -> Asset:
+def _asset(name: str, *, watchers: Mapping[str, BaseEventTrigger] | None = None) -> Asset:
     layer, _, entity = name.partition(".")
-    triggers: dict[str, BaseEventTrigger] = {f"watch_{entity}": LandingTrigger(dag=watched_dag)} if watched_dag else {}
-    for source, trigger in queue_triggers(watched_dag).items() if watched_dag else ():
-        triggers[f"read_{source}"] = trigger  # it fills the landing zone; the landing trigger tells of it
-    watchers = [AssetWatcher(name=watcher, trigger=trigger) for watcher, trigger in triggers.items()]
-    return Asset(name=name, uri=f"x-perennial://{layer}/{entity}", group=layer, watchers=watchers)
+    watching = [AssetWatcher(name=watcher, trigger=trigger) for watcher, trigger in (watchers or {}).items()]
+    return Asset(name=name, uri=f"x-perennial://{layer}/{entity}", group=layer, watchers=watching)
 
 
-LANDING_SALES = _asset("landing.sales", watched_dag="ingest_sales")
-LANDING_CRM = _asset("landing.crm", watched_dag="ingest_crm")
+def _landing(entity: str, dag: str) -> Asset:
+    """What lies in the landing zone for the sources of a DAG. Their queues fill it; the landing trigger alone tells."""
+    queues = {f"read_{source}": trigger for source, trigger in queue_triggers(dag).items()}
+    return _asset(f"landing.{entity}", watchers={f"watch_{entity}": LandingTrigger(dag=dag), **queues})
+
+
+LANDING_SALES = _landing("sales", "ingest_sales")
+LANDING_CRM = _landing("crm", "ingest_crm")
+LANDING_DUE = _asset("landing.due", watchers=fetch_triggers())
 RAW_SALES = _asset("raw.sales")
 RAW_CRM = _asset("raw.crm")
 MARTS = {name: _asset(f"marts.{name}") for name in MART_NAMES}
@@ -53,3 +61,4 @@ MODELS = _asset("scores.models")
 CLIENT_SCORES = _asset("scores.client_scores")
 CAMPAIGN_OUTCOMES = _asset("targeting.campaign_outcomes")
 LISTS = _asset("outbox.lists")
+ALERTS = _asset("operation.alerts", watchers={"watch_alerts": AlertTrigger()})

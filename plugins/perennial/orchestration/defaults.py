@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from airflow.sdk import Param
 
+from perennial.orchestration.notify import task_failed
+
 Tag = Literal["ingest", "warehouse", "scoring", "targeting", "delivery", "operation"]
 TAGS: tuple[Tag, ...] = ("ingest", "warehouse", "scoring", "targeting", "delivery", "operation")
 
@@ -20,6 +22,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retries": 2,
     "retry_delay": timedelta(seconds=10),
     "execution_timeout": timedelta(hours=2),
+    "on_failure_callback": task_failed,
 }
 
 

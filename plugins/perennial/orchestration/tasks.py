@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from perennial.contracts.records import BatchReport, DayRun, StepReport
     from perennial.core.settings import Settings
 
+_IDS_IN_EVENT = 50
+
 log = logging.getLogger("perennial")
 
 
@@ -28,6 +30,8 @@ def ingest_landed(dag_id: str, asset: Asset, outlet_events: Any) -> dict[str, in
     Skips (no event) when nothing is there that a finished run has not used. The batches of an earlier try that was
     killed after its commit count as new, so that their event is not lost.
     """
+    from perennial.ledger.engine import open_ledger
+    from perennial.ledger.overview import dates_touched
     from perennial.pipeline.day import unused_batches
     from perennial.pipeline.ingest import ingest
     from perennial.sources.config import load_sources
@@ -44,13 +48,65 @@ def ingest_landed(dag_id: str, asset: Asset, outlet_events: Any) -> dict[str, in
     rows = _sums(new)
     dates = [report.as_of for report in new if report.as_of]
     refused = sum(report.state == "refused" for report in reports)
+    batch_ids = [report.batch_id for report in new]
+    first, last = dates_touched(open_ledger(settings), batch_ids)
     outlet_events[asset].extra = {
         "as_of": max(dates).isoformat() if dates else None,
         "batches": len(new),
         "refused_batches": refused,
+        "batch_ids": batch_ids[:_IDS_IN_EVENT],
+        "first_business_date": first.isoformat() if first else None,
+        "last_business_date": last.isoformat() if last else None,
+        "rows": rows["loaded"],
+        "rejected": rows["quarantined"],
         **rows,
     }
     return {**rows, "batches": len(new), "refused_batches": refused}
+
+
+def tell_people() -> int:
+    """Send the alerts that nobody was told of yet; their number. Fails when a channel could not be told."""
+    from perennial.orchestration.notify import tell_alerts
+
+    with as_airflow_errors():
+        return tell_alerts(_settings())
+
+
+def sources_to_fetch(events: Any, params: Mapping[str, Any]) -> list[str]:
+    """The source that a person names, else those that the triggering events tell of, else all that are asked.
+
+    Skips when there is none.
+    """
+    from perennial.pipeline.fetch import fetchable
+
+    with as_airflow_errors():
+        names = fetchable(_settings())
+    told = {name for event in _flat(events) for name in (event.extra.get("payload") or {}).get("sources", [])}
+    asked = [name for name in names if name in told or not told]
+    found = [params["source"]] if params.get("source") else asked
+    if not found:
+        raise AirflowSkipException("No source of config/sources.yml is asked.")
+    return found
+
+
+def fetch_source(source: str) -> dict[str, int]:
+    """Ask one source for what is new. Fails with the problems of all its entities; retried when one may pass."""
+    from perennial.core.errors import PermanentError, RetryableError
+    from perennial.orchestration.connections import AirflowConnections
+    from perennial.pipeline.fetch import fetch
+
+    with as_airflow_errors():
+        reports = fetch(_settings(), source, connections=AirflowConnections())
+        for report in reports:
+            log.info("%s.%s: %s files, %s rows", report.source, report.entity, len(report.files), f"{report.rows:,}")
+            for note in report.notes:
+                log.warning("%s.%s: %s", report.source, report.entity, note)
+        errors = [report.problem for report in reports if report.problem is not None]
+        if errors:
+            problems = [problem for error in errors for problem in error.problems]
+            may_pass = any(isinstance(error, RetryableError) for error in errors)
+            raise RetryableError(problems) if may_pass else PermanentError(problems)
+    return {"files": sum(len(report.files) for report in reports), "rows": sum(report.rows for report in reports)}
 
 
 def open_day(events: Any, params: Mapping[str, Any], try_number: int) -> str:

@@ -66,7 +66,9 @@ class LandingTrigger(BaseEventTrigger):
 
         try:
             settings = load_settings()
-            sources = {name: source for name, source in load_sources(settings).sources.items() if source.dag == self.dag}
+            sources = {
+                name: source for name, source in load_sources(settings).sources.items() if source.dag == self.dag
+            }
             for name, source in sources.items():
                 land_due(settings, name, source)
             found = [ready_files(settings, name) for name in sources]

@@ -21,8 +21,9 @@ from perennial.core.errors import PerennialError
 from perennial.core.settings import load_settings
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.overview import one_batch, recent_batches, rules_of
-from perennial.ledger.quarantine import set_aside, still_refused
+from perennial.ledger.quarantine import set_aside
 from perennial.pipeline.overview import source_states
+from perennial.pipeline.quarantine import refused_batches
 from perennial.web.docs_sites import file_of, pages_of_batch, sites
 
 _HERE = Path(__file__).parent
@@ -55,6 +56,7 @@ def create_pages(signed_in: Any, login_url: Callable[[str], str]) -> FastAPI:
     app.add_exception_handler(PerennialError, _broken)
     app.add_exception_handler(RequestValidationError, _misasked)
     app.add_api_route("/", _batches, response_class=HTMLResponse)
+    app.add_api_route("/batches", _batches, response_class=HTMLResponse)
     app.add_api_route("/batches/{batch_id}", _batch, response_class=HTMLResponse)
     app.add_api_route("/quarantine", _quarantine, response_class=HTMLResponse)
     app.add_api_route("/sources", _sources, response_class=HTMLResponse)
@@ -89,9 +91,10 @@ def _batch(request: Request, batch_id: str) -> HTMLResponse:
 
 
 def _quarantine(request: Request, batch: str | None = Query(default=None, max_length=60)) -> HTMLResponse:
-    engine = open_ledger(load_settings())
+    settings = load_settings()
+    engine = open_ledger(settings)
     waiting = [one for one in set_aside(engine) if one.waiting > 0 and one.state == "committed"]
-    refused = still_refused(engine)
+    refused = refused_batches(settings)
     if batch:
         waiting, refused = ([one for one in some if one.batch_id == batch] for some in (waiting, refused))
     now = clock.now().replace(tzinfo=None)
