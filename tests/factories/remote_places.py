@@ -113,9 +113,18 @@ def sftp_server(folder: Path) -> Iterator[SftpServer]:
     try:
         yield server
     finally:
-        loop.call_soon_threadsafe(acceptor.close)
+        asyncio.run_coroutine_threadsafe(_end(acceptor), loop).result(START_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(START_SECONDS)
+        loop.close()
+
+
+async def _end(acceptor: Any) -> None:
+    acceptor.close()
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 @dataclass(frozen=True)

@@ -75,19 +75,21 @@ def fetch(
     return reports
 
 
-def due(settings: Settings, now: datetime | None = None) -> list[str]:
-    """The sources whose `every_minutes` have passed since they were asked; none opens no ledger."""
+def due(settings: Settings, now: datetime | None = None) -> dict[str, datetime | None]:
+    """The sources whose `every_minutes` have passed, each with when it was asked last; none opens no ledger."""
     names = fetchable(settings)
     if not names:
-        return []
-    engine, sources = open_ledger(settings), load_sources(settings).sources
+        return {}
+    engine = open_ledger(settings)
     moment = (now or clock.now()).replace(tzinfo=None)
-    found = []
-    for name in names:
-        last, every = last_fetch(engine, name), getattr(sources[name].connection, "every_minutes", 0.0)
-        if last is None or last + timedelta(minutes=every) <= moment:
-            found.append(name)
-    return found
+    asked = {name: last_fetch(engine, name) for name in names}
+    waits = {name: timedelta(minutes=every_minutes(settings, name)) for name in names}
+    return {name: last for name, last in asked.items() if last is None or last + waits[name] <= moment}
+
+
+def every_minutes(settings: Settings, source: str) -> float:
+    """How often the source is asked."""
+    return float(getattr(load_sources(settings).sources[source].connection, "every_minutes", 0.0))
 
 
 def has_news(settings: Settings, source: str, *, connections: ConnectionStore | None = None) -> bool:

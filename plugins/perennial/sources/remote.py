@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from perennial.contracts.connections import FilesConnection
 from perennial.core.errors import PerennialError, PermanentError, Problem
@@ -34,7 +35,13 @@ Step = tuple[str, str]
 def fetch(request: Request, *, pause: Callable[[float], None] = time.sleep) -> Iterator[FetchedFile]:
     """Yield what is new and whole, each as a file in the scratch folder. See `sources.fetching.Fetcher`."""
     given = _connection(request)
-    system = open_system(given, request.connections)
+    with closing(open_system(given, request.connections)) as system:
+        yield from _fetch(request, system, given, pause)
+
+
+def _fetch(
+    request: Request, system: RemoteSystem, given: FilesConnection, pause: Callable[[float], None]
+) -> Iterator[FetchedFile]:
     listed_at = time.monotonic()
     listing = _list(request, system, given)
     _tidy(request, system, given, listing)
@@ -55,27 +62,33 @@ def check(request: Request) -> list[Step]:
     steps: list[Step] = []
     try:
         given = _connection(request)
-        system = open_system(given, request.connections)
-        with system.told("connecting"):
-            _ = system.fs
-        steps.append(("connect", "ok"))
-        listing = _list(request, system, given)
-        refused = f", {len(listing.refused)} refused" if listing.refused else ""
-        steps.append(("list", f"ok: {len(listing.files)} files{refused}"))
-        if listing.files:
-            with system.told("reading a file"), system.fs.open(listing.files[-1].path, "rb") as handle:
-                handle.read(_SAMPLE_BYTES)
-            steps.append(("read", "ok"))
+        with closing(open_system(given, request.connections)) as system:
+            for step in _steps(request, system, given):
+                steps.append(step)  # noqa: PERF402 - those before the one that fails are kept
     except PerennialError as error:
         name = ("connect", "list", "read")[len(steps)]
         steps.append((name, str(error)))
     return steps
 
 
+def _steps(request: Request, system: RemoteSystem, given: FilesConnection) -> Iterator[Step]:
+    with system.told("connecting"):
+        _ = system.fs
+    yield "connect", "ok"
+    listing = _list(request, system, given)
+    refused = f", {len(listing.refused)} refused" if listing.refused else ""
+    yield "list", f"ok: {len(listing.files)} files{refused}"
+    if listing.files:
+        with system.told("reading a file"), system.fs.open(listing.files[-1].path, "rb") as handle:
+            handle.read(_SAMPLE_BYTES)
+        yield "read", "ok"
+
+
 def has_news(request: Request) -> bool:
     """Whether a fetch would find something to do: one listing, nothing is read. Raises as `fetch` does."""
     given = _connection(request)
-    listing = _list(request, open_system(given, request.connections), given)
+    with closing(open_system(given, request.connections)) as system:
+        listing = _list(request, system, given)
     new = [file for file in listing.files if (file.name, file.version) not in request.known]
     whole, young = split_ready(listing, new, request.source.ready, request.source.settle_seconds)
     return bool(whole or young or (given.after != "keep" and _finished(request, listing)))

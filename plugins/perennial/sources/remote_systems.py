@@ -40,6 +40,7 @@ class RemoteSystem:
     refusing: Errors = (PermissionError,)
     failing: Errors = (OSError,)
     rename: Callable[[Any, str, str], None] | None = None  # where fsspec's own move is not safe
+    hang_up: Callable[[Any], None] | None = None  # where fsspec would leave the connection open
     has_folders: bool = True  # else a folder is there when something is in it
     _fs: Any = field(default=None, repr=False)
 
@@ -52,6 +53,12 @@ class RemoteSystem:
 
     def drop(self) -> None:
         """Forget a connection that broke."""
+        self._fs = None
+
+    def close(self) -> None:
+        """Hang up, if we are connected."""
+        if self._fs is not None and self.hang_up is not None:
+            self.hang_up(self._fs)
         self._fs = None
 
     def move(self, source: str, target: str) -> None:
@@ -149,6 +156,7 @@ def _sftp(where: str, url: SplitResult, connection: Connection | None) -> Remote
     if connection is None:
         raise ConfigError(Problem(where, "has no connection", "name one by `id`: it holds user and key or password"))
     options = sftp_options(url, connection)
+    asyncssh.set_log_level("WARNING")  # it tells of every file and sign-in otherwise
 
     def make() -> Any:
         from sshfs import SSHFileSystem
@@ -166,7 +174,12 @@ def _sftp(where: str, url: SplitResult, connection: Connection | None) -> Remote
         refusing=(*refusing, *sftp_refusing),
         failing=(OSError, asyncssh.Error),
         rename=_sftp_rename,
+        hang_up=_sftp_hang_up,
     )
+
+
+def _sftp_hang_up(fs: Any) -> None:
+    fs.loop.call_soon_threadsafe(fs.client.close)
 
 
 def _sftp_rename(fs: Any, source: str, target: str) -> None:

@@ -274,18 +274,18 @@ def test_L1_a_kill_between_landing_and_cursor_fetches_again_what_was_already_tak
 
 def test_a_source_is_due_when_its_minutes_have_passed(tmp_path, place):
     home = _home(tmp_path, place, every_minutes=5)
-    assert fetching.due(home.settings) == ["partner"]
+    assert fetching.due(home.settings) == {"partner": None}
     home.fetch()
     now = datetime.now(UTC)
-    assert fetching.due(home.settings, now + timedelta(minutes=4)) == []
-    assert fetching.due(home.settings, now + timedelta(minutes=6)) == ["partner"]
+    assert fetching.due(home.settings, now + timedelta(minutes=4)) == {}
+    assert list(fetching.due(home.settings, now + timedelta(minutes=6))) == ["partner"]
 
 
 def test_without_a_fetched_source_nothing_is_due_and_no_ledger_is_made(tmp_path):
     from factories.landing_zone import Zone
 
     zone = Zone(tmp_path)
-    assert fetching.due(zone.settings) == []
+    assert fetching.due(zone.settings) == {}
     assert fetching.fetch(zone.settings) == []
     assert not zone.home.exists()
 

@@ -176,7 +176,8 @@ def test_an_old_file_is_brought_without_waiting_and_the_newest_is_looked_at_twic
 
     from perennial.sources.remote import fetch
 
-    for file in fetch(request, pause=pause):
+    files = fetch(request, pause=pause)
+    while file := next(files, None):
         brought.append(file.remote[0])
     assert brought == ["sales_1.csv"]
     [(seconds, before)] = waits
