@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from perennial.contracts.records import BatchReport, DayRun, ListReport, StepReport
 from perennial.contracts.sources import SourcesFile
 from perennial.core import clock
-from perennial.core.errors import ContractViolation, Problem
+from perennial.core.errors import ContractViolation, PerennialError, PermanentError, Problem, RetryableError
 from perennial.core.settings import Settings
 from perennial.ledger import runs as ledger_runs
 from perennial.ledger.engine import open_ledger
@@ -192,10 +192,11 @@ def unused_batches(settings: Settings, sources: Sequence[str]) -> list[BatchRepo
 
 
 def run_day(settings: Settings, as_of: date | None = None) -> DayResult:
-    """Everything, from the landing zone to lists, for the latest complete day or for `as_of`.
+    """Everything, from outside systems and the landing zone to lists, for the latest complete day or for `as_of`.
 
     A past day is recomputed from what it was computed from, and nothing of it is pushed. A day that is done already,
-    with the same batches and config, is left as it is.
+    with the same batches and config, is left as it is. Outside systems are asked only where no day is named; when one
+    cannot be asked, a day that is complete without it is run, and the notes tell. Raises that system's error otherwise.
     """
     from perennial.pipeline.export import export
     from perennial.pipeline.ingest import ingest
@@ -204,12 +205,15 @@ def run_day(settings: Settings, as_of: date | None = None) -> DayResult:
     engine = open_ledger(settings)
     newest = ledger_runs.last_run(engine)
     landed: tuple[BatchReport, ...] = ()
+    unasked = _fetch_all(settings, seconds) if as_of is None else []
     if as_of is None or newest is None or as_of >= newest.as_of:
         started = time.perf_counter()
         _await_settled(settings)
         landed = tuple(ingest(settings, until=as_of))
         seconds["ingest"] = time.perf_counter() - started
     run = open_day(settings, as_of)
+    if unasked and (run is None or run.state == "done"):
+        raise _together(unasked)
     if run is None:
         return DayResult(None, landed, notes=waiting_for(settings), seconds=seconds)
     if run.state == "done" and run.is_latest:
@@ -223,7 +227,27 @@ def run_day(settings: Settings, as_of: date | None = None) -> DayResult:
     started = time.perf_counter()
     lists = tuple(export(settings, run))
     seconds["export"] = time.perf_counter() - started
-    return DayResult(ledger_runs.get_run(engine, run.run_id), landed, tuple(steps), lists, seconds=seconds)
+    notes = tuple(f"could not be asked: {problem}" for error in unasked for problem in error.problems)
+    return DayResult(ledger_runs.get_run(engine, run.run_id), landed, tuple(steps), lists, notes, seconds)
+
+
+def _fetch_all(settings: Settings, seconds: dict[str, float]) -> list[PerennialError]:
+    """Ask the outside systems, if there are any; what went wrong with those that could not be asked."""
+    from perennial.pipeline.fetch import fetch, fetchable
+
+    if not fetchable(settings):
+        return []
+    started = time.perf_counter()
+    reports = fetch(settings)
+    seconds["fetch"] = time.perf_counter() - started
+    return [report.problem for report in reports if report.problem is not None]
+
+
+def _together(errors: Sequence[PerennialError]) -> PerennialError:
+    """All their problems as one error: one that passes by itself only if all do."""
+    problems = [problem for error in errors for problem in error.problems]
+    may_pass = all(isinstance(error, RetryableError) for error in errors)
+    return RetryableError(problems) if may_pass else PermanentError(problems)
 
 
 def _await_settled(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-from perennial.contracts.sources import Source, SourcesFile
+from perennial.contracts.sources import Source, SourceEntity, SourcesFile
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.settings import Settings
 from perennial.sources.config import load_sources
@@ -70,7 +70,7 @@ def look(settings: Settings, source_name: str) -> Look:
     others = [other for name, other in sources.sources.items() if name != source_name]
     found = Look()
     entries = list(_entries(settings.landing, _folders(source)))
-    names = {name for _entry, name in entries} if source.ready.by == "marker" else set()
+    names = {name for _entry, name in entries} if _ready_by(source) == "marker" else set()
     for entry, name in entries:
         if any(_is_marker(other, name) for other in others):
             continue
@@ -85,20 +85,25 @@ def look(settings: Settings, source_name: str) -> Look:
             _sort_marker_in(found, source, landed, names, settled=old)
         else:
             _sort_in(found, source, others, landed, entry, settled=_is_whole(source, landed, old=old), old=old)
-    if source.ready.by == "stable":
+    if _ready_by(source) == "stable":
         for entity in found.waiting:
             found.ready.pop(entity, None)
     return found
 
 
+def _ready_by(source: Source) -> str:
+    """Of remote files `ready` speaks of the folder over there: what is fetched lands whole, and without a marker."""
+    return "stable" if source.connection is not None and source.connection.kind == "files" else source.ready.by
+
+
 def _is_whole(source: Source, file: LandedFile, *, old: bool) -> bool:
     """Whether the file is there to its end, by what the source says of that. `old`: it has not changed for a while."""
-    return {"stable": old, "marker": bool(file.marker), "rename": True}[source.ready.by]
+    return {"stable": old, "marker": bool(file.marker), "rename": True}[_ready_by(source)]
 
 
 def _marker_of(source: Source, name: str) -> str:
     """The name that the marker of this file has, if the source's files have markers."""
-    if source.ready.by != "marker":
+    if _ready_by(source) != "marker":
         return ""
     folder, _, base = name.rpartition("/")
     return f"{folder}/{source.ready.marker.replace('{name}', base)}"
@@ -109,7 +114,7 @@ def _marked(source: Source, name: str) -> str:
     folder, _, base = name.rpartition("/")
     before, _, behind = source.ready.marker.partition("{name}")
     long_enough = len(base) > len(before) + len(behind)
-    if source.ready.by != "marker" or not (long_enough and base.startswith(before) and base.endswith(behind)):
+    if _ready_by(source) != "marker" or not (long_enough and base.startswith(before) and base.endswith(behind)):
         return ""
     return f"{folder}/{base[len(before) : len(base) - len(behind)]}"
 
@@ -196,6 +201,11 @@ def shown_name(name: str) -> str:
 def entities_taking(source: Source, name: str) -> list[str]:
     """The entities of the source whose path takes a file of this name below landing/; one, where all is well."""
     return [entity for entity, _date in _takers(source, name)]
+
+
+def takes_base_name(entity: SourceEntity, base: str) -> bool:
+    """Whether the entity's path takes a file of this name in some folder."""
+    return _path_regex(entity.path.rsplit("/", 1)[-1]).fullmatch(base) is not None
 
 
 def _takers(source: Source, name: str) -> list[tuple[str, date | None]]:

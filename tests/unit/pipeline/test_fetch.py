@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from factories.remote_home import RemoteHome, content
-from perennial.core.errors import ConfigError, RetryableError
+from perennial.core.errors import ConfigError, PermanentError, RetryableError
 from perennial.ledger.cursors import last_error
 from perennial.ledger.engine import open_ledger
 from perennial.pipeline import fetch as fetching
@@ -305,3 +305,20 @@ def test_there_are_news_while_a_file_is_not_fetched_or_a_committed_one_is_not_pu
     assert news()
     home.fetch()
     assert not news()
+
+
+def test_L6_a_run_that_has_nothing_to_do_because_a_system_could_not_be_asked_fails_and_says_so(tmp_path, place):
+    from perennial.pipeline.day import run_day
+
+    home = _home(tmp_path, place)
+    place.rmdir()
+    with pytest.raises(PermanentError, match="there is no such place"):
+        run_day(home.settings)
+
+
+def test_the_marker_of_a_remote_file_is_not_asked_for_in_the_landing_zone(tmp_path, place):
+    home = _home(tmp_path, place, ready={"by": "marker", "marker": "{name}.ok"}, settle_seconds=3600)
+    _put(place, "sales_1.csv", content(1))
+    _put(place, "sales_1.csv.ok", "")
+    [name] = home.fetch().files
+    assert [file.name for file in look(home.settings, "partner").ready["sales"]] == [name]
