@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -117,6 +118,13 @@ def hook_environment(secret: str = SECRET) -> dict[str, str]:
     """The connection of the webhook as Airflow's JSON, with the secret before."""
     connection = {"conn_type": "http", "password": secret, "extra": {"previous": PREVIOUS}}
     return {"AIRFLOW_CONN_WEB_HOOK": json.dumps(connection)}
+
+
+def free_port() -> int:
+    """A port of this host that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def rows_below(folder: Path, pattern: str) -> list[dict[str, object]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from factories.event_shop import complaint, hook_environment, order, signed, write_config
+from factories.event_shop import complaint, free_port, hook_environment, order, signed, write_config
 from integration.running import REPOSITORY, environment
 
 pytestmark = pytest.mark.integration
@@ -28,19 +28,13 @@ SENDERS = 6
 WAIT_SECONDS = 60
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @dataclass
 class Server:
     """The app in a process that is killed and started again on the same port."""
 
     home: Path
     config: Path
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

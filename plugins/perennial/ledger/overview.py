@@ -42,6 +42,12 @@ class BatchLine:
         """source.entity, as in sources.yml."""
         return f"{self.source}.{self.source_entity}"
 
+    @property
+    def row_reasons(self) -> tuple[str, ...]:
+        """Why the first bad rows were set aside: `file:line: reason -> fix`."""
+        said = (*self.reasons, *self.warnings)
+        return tuple(text for text in said if any(text.startswith(f"{name}:") for name in self.files))
+
 
 @dataclass(frozen=True)
 class RuleLine:
@@ -76,9 +82,10 @@ def recent_batches(
     return _lines(engine, query if before is None else query.where(b.batch_seq < before))
 
 
-def one_batch(engine: sa.Engine, batch_id: str) -> BatchLine | None:
-    """The batch of that id; None when there is none."""
-    return next(iter(_lines(engine, sa.select(batches).where(batches.c.batch_id == batch_id))), None)
+def batches_by_id(engine: sa.Engine, batch_ids: Sequence[str]) -> dict[str, BatchLine]:
+    """The batches of these ids (some hundreds at most) that there are."""
+    found = _lines(engine, sa.select(batches).where(batches.c.batch_id.in_(batch_ids)))
+    return {batch.batch_id: batch for batch in found}
 
 
 def _lines(engine: sa.Engine, query: sa.Select[tuple[object, ...]]) -> list[BatchLine]:

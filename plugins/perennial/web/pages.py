@@ -20,7 +20,7 @@ from perennial.core import clock
 from perennial.core.errors import PerennialError
 from perennial.core.settings import load_settings
 from perennial.ledger.engine import open_ledger
-from perennial.ledger.overview import one_batch, recent_batches, rules_of
+from perennial.ledger.overview import batches_by_id, recent_batches, rules_of
 from perennial.ledger.quarantine import set_aside
 from perennial.pipeline.overview import source_states
 from perennial.pipeline.quarantine import refused_batches
@@ -28,6 +28,7 @@ from perennial.web.docs_sites import file_of, pages_of_batch, sites
 
 _HERE = Path(__file__).parent
 _PER_PAGE = 50
+_MOST = 200  # batches of one kind on the page of the quarantine
 _CSP = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 _DOCS_CSP = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'"
 _HEADERS = {
@@ -83,7 +84,7 @@ def _batches(
 def _batch(request: Request, batch_id: str) -> HTMLResponse:
     settings = load_settings()
     engine = open_ledger(settings)
-    batch = one_batch(engine, batch_id)
+    batch = batches_by_id(engine, [batch_id]).get(batch_id)
     if batch is None:
         raise HTTPException(404)
     docs = pages_of_batch(settings.data_docs, batch_id)
@@ -98,10 +99,17 @@ def _quarantine(request: Request, batch: str | None = Query(default=None, max_le
     if batch:
         waiting, refused = ([one for one in some if one.batch_id == batch] for some in (waiting, refused))
     now = clock.now().replace(tzinfo=None)
-    ages = {one.batch_id: _age(now, one.since) for one in (*waiting, *refused)}
-    total = sum(one.waiting for one in waiting)
-    shown: dict[str, Any] = {"waiting": waiting[::-1], "refused": refused[::-1]}  # newest first
-    return _page(request, "quarantine.html", **shown, ages=ages, total=total, only=batch)
+    waiting_rows = sum(one.waiting for one in waiting)
+    shown = {"waiting": waiting[::-1][:_MOST], "refused": refused[::-1][:_MOST]}  # newest first
+    everything = [*shown["waiting"], *shown["refused"]]
+    lines = batches_by_id(engine, [one.batch_id for one in everything])
+    values: dict[str, Any] = {
+        **shown,
+        "ages": {one.batch_id: _age(now, one.since) for one in everything},
+        "reasons": {key: (line.row_reasons or line.reasons)[:3] for key, line in lines.items()},
+        "hidden": len(waiting) + len(refused) - len(everything),
+    }
+    return _page(request, "quarantine.html", **values, total=waiting_rows, only=batch)
 
 
 def _sources(request: Request) -> HTMLResponse:

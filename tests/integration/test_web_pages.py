@@ -1,0 +1,264 @@
+"""The pages in Airflow's own app: who may see them, what they show, and what they never give away."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+
+import pytest
+
+from factories.event_shop import hook_environment, order, signed, write_config
+from perennial.core.settings import load_settings
+
+pytestmark = pytest.mark.integration
+
+PAGES = [
+    "/",
+    "/batches",
+    "/quarantine",
+    "/sources",
+    "/data-docs",
+    "/style.css",
+    "/batches/nothing",
+    "/data-docs/x/index.html",
+]
+USERS = {"admin": "admin-password", "ana": "ana-password"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home in which a good batch, one with bad rows and a refused file were ingested."""
+    from perennial.pipeline.ingest import ingest
+
+    folder = tmp_path_factory.mktemp("pages")
+    config = write_config(folder / "config")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PERENNIAL_HOME", str(folder / "home"))
+        patch.setenv("PERENNIAL_CONFIG", str(config))
+        for name, value in hook_environment().items():
+            patch.setenv(name, value)
+        settings = load_settings()
+        _land(settings, "web/orders_1.jsonl", [order(number) for number in range(40)])
+        ingest(settings)
+        bad = [{**order(number), "quantity": "<script>alert(1)</script>"} for number in range(100, 102)]
+        _land(settings, "web/orders_2.jsonl", [*(order(number) for number in range(40, 100)), *bad])
+        _land(settings, "web/stray <b>.txt", [{}])
+        ingest(settings)
+        yield settings
+
+
+def _land(settings, name, rows):
+    path = settings.landing / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    os.utime(path, (1_500_000_000, 1_500_000_000))
+
+
+@pytest.fixture(scope="module")
+def airflow(home, airflow_db, tmp_path_factory):
+    """A client of Airflow's app with our plugin, as the API server makes it."""
+    passwords = tmp_path_factory.mktemp("passwords") / "passwords.json"
+    passwords.write_text(json.dumps(USERS))
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,ana:viewer")
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
+        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a secret of the tests, long enough for sha-512 " * 2)
+        from airflow.api_fastapi.app import create_app
+        from starlette.testclient import TestClient
+
+        with TestClient(create_app(), base_url="http://127.0.0.1:8080", follow_redirects=False) as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+def signed_in(airflow):
+    """The header of a viewer who has signed in."""
+    answer = airflow.post("/auth/token", json={"username": "ana", "password": USERS["ana"]})
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+def _page(airflow, signed_in, path):
+    answer = airflow.get(f"/perennial{path}", headers=signed_in)
+    assert answer.status_code == 200
+    assert "<strong>Perennial</strong>" in answer.text, (
+        "Airflow answers 200 with its own page where a plugin is missing"
+    )
+    return answer.text
+
+
+def _shown(text):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_L22_a_stranger_sees_nothing_and_learns_nothing(airflow, path):
+    for headers in ({}, {"Authorization": "Bearer not.a.token"}, {"Cookie": "_token=nonsense"}):
+        answer = airflow.get(f"/perennial{path}", headers=headers)
+        assert answer.status_code in {401, 403}, f"{path} is shown to strangers"
+        assert "web.orders" not in answer.text
+
+
+def test_a_stranger_with_a_browser_is_led_to_sign_in_and_back(airflow):
+    answer = airflow.get("/perennial/quarantine", headers={"Accept": "text/html,*/*"})
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/auth/login?next=")
+    assert "perennial%2Fquarantine" in answer.headers["location"]
+
+
+@pytest.mark.parametrize("path", ["/", "/quarantine", "/sources", "/data-docs"])
+def test_a_token_and_the_browsers_cookie_are_let_in(airflow, signed_in, path):
+    _page(airflow, signed_in, path)
+    token = signed_in["Authorization"].removeprefix("Bearer ")
+    assert "<strong>Perennial</strong>" in airflow.get(f"/perennial{path}", headers={"Cookie": f"_token={token}"}).text
+
+
+@pytest.mark.parametrize("path", ["/", "/quarantine", "/sources", "/data-docs", "/batches/nothing", "/?state=x"])
+def test_every_page_forbids_scripts_other_sites_and_foreign_frames(airflow, signed_in, path):
+    headers = airflow.get(f"/perennial{path}", headers=signed_in).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'self'")
+    assert "script-src" not in policy
+    assert "unsafe" not in policy
+    assert headers["x-frame-options"] == "SAMEORIGIN"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_no_page_has_a_script_or_an_asset_from_elsewhere(airflow, signed_in):
+    for path in ("/", "/quarantine", "/sources", "/data-docs"):
+        text = _page(airflow, signed_in, path)
+        assert "<script" not in text
+        assert not re.search(r"(src|href)=\"(https?:)?//", text)
+        assert "style=" not in text
+
+
+def test_batches_are_shown_newest_first_with_their_fate_and_a_link_to_each(airflow, signed_in):
+    text = _page(airflow, signed_in, "/")
+    shown = _shown(text)
+    assert shown.index("62 60 2 0") < shown.index("40 40 0 0"), "landed, loaded, quarantined, duplicate"
+    assert "stray &lt;b&gt;.txt" in text
+    links = re.findall(r"href=\"/perennial(/batches/[0-9a-f]+)\"", text)
+    assert len(links) == 3
+    one = _shown(_page(airflow, signed_in, links[0])) + _shown(_page(airflow, signed_in, links[1]))
+    assert "62 landed = 60 loaded + 2 quarantined + 0 duplicate" in one
+    assert "web/orders_2.jsonl" in one
+
+
+def test_batches_can_be_narrowed_to_a_source_and_a_fate(airflow, signed_in):
+    assert len(re.findall(r"href=\"/perennial/batches/", _page(airflow, signed_in, "/?source=web&state=refused"))) == 1
+    assert "No batch fits" in _page(airflow, signed_in, "/?source=nobody")
+    assert airflow.get("/perennial/?state=anything", headers=signed_in).status_code == 422
+    assert airflow.get("/perennial/?before=x", headers=signed_in).status_code == 422
+
+
+def test_quarantine_shows_rules_age_rows_and_first_reasons(airflow, signed_in):
+    text = _page(airflow, signed_in, "/quarantine")
+    shown = _shown(text)
+    assert "2 rows wait" in shown
+    assert re.search(r"hours .*type:quantity", shown), shown
+    assert "web/orders_2.jsonl:61" in shown
+    assert "<script>alert" not in text
+
+
+def test_what_a_file_holds_is_text_and_never_markup(airflow, signed_in):
+    for path in ("/", "/quarantine", "/sources"):
+        assert "<script>alert" not in _page(airflow, signed_in, path)
+        assert "<b>" not in _page(airflow, signed_in, path)
+
+
+def test_sources_tell_what_waits_what_is_gathered_and_when_it_came_last(airflow, signed_in, home):
+    body, headers = signed(order(7))
+    assert airflow.post("/perennial/hooks/web/orders", content=body, headers=headers).status_code == 202
+    _land(home, "web/complaints_9.jsonl", [{}])
+    shown = _shown(_page(airflow, signed_in, "/sources"))
+    assert re.search(r"orders \(order_lines\) web/orders_\*\.jsonl 0 0 [1-9]\d+ bytes", shown), shown
+    assert re.search(r"complaints \(interactions\) web/complaints_\*\.jsonl 1 0 0 never no limit", shown), shown
+    assert "webhook" in shown
+
+
+def test_data_docs_are_linked_from_the_batch_and_served(airflow, signed_in):
+    listed = re.findall(r"href=\"(/perennial/data-docs/[^\"]+\.html)\"", _page(airflow, signed_in, "/data-docs"))
+    assert listed
+    batch = next(
+        link
+        for link in re.findall(
+            r"href=\"/perennial(/batches/[0-9a-f]+)\"", _page(airflow, signed_in, "/?state=committed")
+        )
+    )
+    (linked, *_more) = re.findall(r"href=\"(/perennial/data-docs/[^\"]+\.html)\"", _page(airflow, signed_in, batch))
+    answer = airflow.get(linked, headers=signed_in)
+    assert answer.status_code == 200
+    assert "web.orders" in answer.text
+    assert "script-src" not in answer.headers["content-security-policy"]
+    assert airflow.get(linked).status_code == 401
+
+
+ESCAPES = [
+    "%2e%2e/ledger.db",
+    "..%2fledger.db",
+    "%2e%2e%2f%2e%2e%2fconfig/perennial.yml",
+    "%2fetc%2fpasswd",
+    "/etc/passwd",
+    "x%00.html",
+    ".building-1/index.html",
+    "link/secret.html",
+    "a" * 5_000 + ".html",
+]
+
+
+@pytest.mark.parametrize("path", ESCAPES)
+def test_L23_nothing_but_data_docs_is_served_from_below_data_docs(airflow, signed_in, home, path):
+    (home.data_docs / ".building-1").mkdir(exist_ok=True)
+    (home.data_docs / ".building-1/index.html").write_text("half a site")
+    outside = home.home / "outside"
+    outside.mkdir(exist_ok=True)
+    (outside / "secret.html").write_text("secret")
+    if not (home.data_docs / "link").is_symlink():
+        (home.data_docs / "link").symlink_to(outside)
+    answer = airflow.get(f"/perennial/data-docs/{path}", headers=signed_in)
+    assert answer.status_code == 404
+    assert "secret" not in answer.text
+    assert "assignment_salt" not in answer.text
+
+
+def test_webhooks_have_no_use_for_airflows_sign_in(airflow, signed_in):
+    answer = airflow.post("/perennial/hooks/web/orders", json=order(1), headers=signed_in)
+    assert answer.status_code == 401
+    assert "signature" in answer.json()["detail"]
+    body, headers = signed(order(1))
+    assert airflow.post("/perennial/hooks/web/orders", content=body, headers=headers).status_code == 202
+    assert airflow.post("/perennial/hooks/nobody/orders", content=body, headers=headers).status_code == 404
+
+
+def test_no_description_of_the_interface_is_public(airflow, signed_in):
+    for path in ("/docs", "/redoc", "/openapi.json", "/hooks/docs", "/hooks/openapi.json"):
+        for headers in ({}, signed_in):
+            assert airflow.get(f"/perennial{path}", headers=headers).status_code in {401, 404, 405}
+
+
+def test_a_config_that_cannot_be_read_is_told_on_the_page(airflow, signed_in, home):
+    config = home.config_dir / "sources.yml"
+    text = config.read_text()
+    config.write_text(text.replace("owner:", "ovner:", 1))
+    answer = airflow.get("/perennial/sources", headers=signed_in)
+    config.write_text(text)
+    assert answer.status_code == 500
+    assert "ovner" in answer.text
+    assert "<strong>Perennial</strong>" in answer.text
+
+
+def test_airflows_menu_has_the_pages(airflow, signed_in):
+    answer = airflow.get("/api/v2/plugins", headers={"Authorization": _admin(airflow)})
+    (plugin,) = [one for one in answer.json()["plugins"] if one["name"] == "perennial"]
+    (view,) = plugin["external_views"]
+    assert (view["name"], view["href"], view["destination"]) == ("Perennial", "/perennial/", "nav")
+    (app,) = plugin["fastapi_apps"]
+    assert app["url_prefix"] == "/perennial"
+
+
+def _admin(airflow):
+    answer = airflow.post("/auth/token", json={"username": "admin", "password": USERS["admin"]})
+    return f"Bearer {answer.json()['access_token']}"
