@@ -33,8 +33,10 @@ COMMANDS: dict[str, Command] = {
     "explain": Command(
         "explain", "one client on one day: metrics, scores with reasons, segments, each campaign's rule"
     ),
+    "identity": Command("identity", "which client records are one client: candidates, merge, apart, undo, the log"),
     "sql": Command("sql", "ask the published warehouse a question"),
     "status": Command("status", "what has landed, which days were run, what is published"),
+    "sources": Command("sources", "check, preview and infer sources; fetch from outside systems by hand"),
     "quarantine": Command("quarantine", "rows that were set aside: list, show, export, replay, drop"),
     "check": Command("check", "what is wrong with the configuration, the environment, the connections; how to mend it"),
     "reset": Command("reset", "remove all state, but not the installed environment"),

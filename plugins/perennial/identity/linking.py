@@ -81,6 +81,11 @@ def _make_groups(connection: Connection, decisions: Sequence[Decision], rules: R
         max_group=rules.max_group,
     )
     ruled = result.label.copy()
+    _make_table(
+        connection,
+        "set_apart",
+        pa.table({name: pa.array([pair[i] for pair in apart], pa.int32()) for i, name in enumerate("ab")}),
+    )
     merges = [(one.decision_id, x, y) for one, x, y in decided if one.decision == "merge"]
     joined = decide(result.label, merges, apart)
     columns = {"id": np.arange(len(ruled)), "client": result.label, "ruled": ruled}
@@ -234,7 +239,7 @@ def _mask(what: str | None, value: str | None) -> str | None:
     """The kind of value, and the value as it may be shown (L22)."""
     if what is None or value is None:
         return None
-    if what == "born_at":
-        return _KEY_WORDS[what]
+    if what not in {"email", "phone", "tax", "card"}:
+        return _KEY_WORDS.get(what)
     shown = mask_email(value) if what == "email" else mask_phone(value) if what == "phone" else f"***{value[-2:]}"
     return f"{_KEY_WORDS[what]} {shown}"

@@ -44,6 +44,12 @@ def drawn_for(engine: sa.Engine, experiments: Collection[str], client_ids: Seque
     )
 
 
+def experiments(engine: sa.Engine) -> list[str]:
+    """Every experiment that anyone was assigned in."""
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(assignments.c.experiment).distinct().order_by("experiment")).scalars())
+
+
 def record(engine: sa.Engine, drawn: Iterable[pa.RecordBatch], *, on: date) -> None:
     """Write down the arms (batches of campaign_id, client_id, arm) that are not there yet, in one transaction.
 

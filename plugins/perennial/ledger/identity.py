@@ -7,11 +7,13 @@ from datetime import date
 from itertools import islice
 from typing import Any, Literal
 
+import pyarrow as pa
 import sqlalchemy as sa
 
-from perennial.contracts.identity import Decision, IdentityChange
+from perennial.contracts.identity import MEMBERS, Decision, IdentityChange
 from perennial.core import clock
 from perennial.core.errors import PermanentError, Problem
+from perennial.ledger.contact_history import read_arrow
 from perennial.ledger.tables import identity_decisions, identity_log, runs
 
 _ROWS = 5_000
@@ -108,13 +110,12 @@ def all_decisions(engine: sa.Engine) -> list[dict[str, Any]]:
     return [{**row._mapping, "holds": row.decision_id in holding} for row in rows]
 
 
-def logged_map(engine: sa.Engine) -> dict[str, str]:
-    """The client of each record that the log leaves joined to another: what the last logged run found."""
+def logged_map(engine: sa.Engine) -> pa.Table:
+    """The client of each record that the log leaves joined to another, `MEMBERS`: what the last logged run found."""
     log = identity_log.c
     last = sa.select(sa.func.max(log.log_seq)).group_by(log.client_ref)
     query = sa.select(log.client_ref, log.to_client_id).where(log.log_seq.in_(last), log.client_ref != log.to_client_id)
-    with engine.connect().execution_options(reading=True) as connection:
-        return {row.client_ref: row.to_client_id for row in connection.execute(query)}
+    return read_arrow(engine, query, MEMBERS)
 
 
 def append_log(engine: sa.Engine, changes: Iterable[IdentityChange], *, as_of: date) -> int:

@@ -16,9 +16,9 @@ from perennial.core.settings import Settings
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.export import ledger_tables, raw_files, unfinished_versions
 from perennial.ledger.runs import advance, overtaken_by
-from perennial.pipeline.identity import resolve
+from perennial.pipeline.identity import log_changes, resolve
 from perennial.pipeline.transform import dbt_variables, published_specs, run_dbt
-from perennial.pipeline.turns import turn
+from perennial.pipeline.turns import WAREHOUSE_BUILD, turn
 from perennial.warehouse.build_db import (
     TableSpec,
     build_connection,
@@ -31,7 +31,6 @@ from perennial.warehouse.private import prune_contacts
 from perennial.warehouse.publish import publish_marts
 from perennial.warehouse.versions import all_versions, prune
 
-_TURN = "warehouse-build"  # the build database has one user at a time, from its opening to its reading
 # Published as they are, so that everyone can see that nothing is lost (L1).
 _LEDGER_TABLES = (
     TableSpec("ledger_batch_files", "raw", key=("batch_id", "name")),
@@ -51,7 +50,7 @@ def build(
     `select` builds a part (dbt's syntax) for people who work on models; only a whole build can be published. Raises
     ContractViolation when a model or a test fails: what was published before stays as it is.
     """
-    with turn(settings, _TURN):
+    with turn(settings, WAREHOUSE_BUILD):
         return _build(settings, run, select, extra_vars or {})
 
 
@@ -83,10 +82,11 @@ def publish(settings: Settings, run: DayRun) -> StepReport:
     """
     started = time.perf_counter()
     engine = open_ledger(settings)
-    with turn(settings, _TURN):
+    with turn(settings, WAREHOUSE_BUILD):
         _require_build(settings, run)
         version_id, rows = publish_marts(settings, run)
     advance(engine, run.run_id, "published", version_id=version_id)
+    log_changes(settings, run)
     published = time.perf_counter()
     prune(settings, keep=unfinished_versions(engine, settings.file.keep_versions))
     prune_contacts(settings, keep={version.run_id for version in all_versions(settings)})
@@ -114,7 +114,7 @@ def build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> Pa
     They go to the schema `training`, from the same models and parents as the day's (L3); what the day publishes is not
     touched. Raises ContractViolation when the run is not built, or for a date after it; Overtaken as `publish` does.
     """
-    with turn(settings, _TURN):
+    with turn(settings, WAREHOUSE_BUILD):
         _build_features(settings, run, dates)
     return build_path(settings, run)
 
@@ -144,7 +144,7 @@ def training_features(
         {sample}
         order by client_id, as_of_date
     """
-    with turn(settings, _TURN):
+    with turn(settings, WAREHOUSE_BUILD):
         _build_features(settings, run, dates)
         with build_connection(settings, run, read_only=False) as connection:
             table = connection.sql(query).to_arrow_table()

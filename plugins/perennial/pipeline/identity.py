@@ -11,17 +11,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from perennial.contracts.identity import Decision
+from perennial.contracts.identity import Decision, IdentityChange
 from perennial.contracts.records import DayRun
 from perennial.core.ids import client_ref_sql
 from perennial.core.settings import Settings
 from perennial.core.sqltext import literal
 from perennial.ledger import identity as ledger_identity
 from perennial.ledger.engine import open_ledger
+from perennial.ledger.runs import published_version
+from perennial.pipeline.rekey import ALIASES_TABLE
 from perennial.sources.config import load_sources
 from perennial.warehouse.build_db import build_connection, write_identity_map
+from perennial.warehouse.reader import Published, open_published
 
-ALIASES_TABLE = "client_aliases"
 _CHUNK = 50_000
 
 # Coarser than any normalisation: records that differ in all of these cannot be joined.
@@ -56,6 +58,7 @@ select client_ref from known where household_key is not null or company_key is n
 union
 select unnest($decided)
 """
+_ALL = "create temp table wanted as select distinct client_ref from known"
 # The version of each record that holds, as dbt's macro `resolved` has it; of a record that only sales know, nothing but
 # when it was first seen.
 _RECORDS = """
@@ -110,7 +113,7 @@ def resolve(settings: Settings, run: DayRun) -> int:
     A record keeps the values that its earlier versions had: who changes the phone stays the same client.
     """
     decisions = _decisions(settings, run)
-    with _readers(settings, run, decisions) as found:
+    with record_readers(settings, run, decisions) as found:
         if found is None:
             return 0
         from perennial.identity.linking import link  # scipy: only when there is something to link
@@ -119,6 +122,51 @@ def resolve(settings: Settings, run: DayRun) -> int:
             table = linked.map_reader().read_all()
     write_identity_map(settings, run, table.to_reader())
     return int(table.num_rows)
+
+
+def log_changes(settings: Settings, run: DayRun) -> int:
+    """Append to the identity log what the run's published map changed against the last logged one; gives how many rows.
+
+    Run again it finds nothing new. A past day is only compared with: it changes no log.
+    """
+    engine = open_ledger(settings)
+    if not run.is_latest:
+        return 0
+    with open_published(settings, published_version(engine, run.run_id)) as published:
+        before = ledger_identity.logged_map(engine)
+        if ALIASES_TABLE not in published.tables() or not (before.num_rows or _rows_of(published, ALIASES_TABLE)):
+            return 0
+        published.register("logged", before)
+        apart = {ref: one for one in _decisions(settings, run) if one.decision == "apart" for ref in _refs([one])}
+        rows = (row for batch in published.batches(_CHANGED) for row in batch.to_pylist())
+        return ledger_identity.append_log(engine, [_change(row, apart) for row in rows], as_of=run.as_of)
+
+
+_CHANGED = f"""
+select
+    coalesce(n.client_ref, l.client_ref) as client_ref,
+    coalesce(l.client_id, n.client_ref) as from_client_id,
+    coalesce(n.client_id, l.client_ref) as to_client_id,
+    n.rule,
+    n.evidence
+from {ALIASES_TABLE} as n
+full join logged as l on l.client_ref = n.client_ref
+where n.client_id is distinct from l.client_id
+order by 1
+"""
+
+
+def _rows_of(published: Published, table: str) -> int:
+    return int(published.query(f"select count(*) as n from {table}").column("n")[0].as_py())
+
+
+def _change(row: dict[str, Any], apart: dict[str, Decision]) -> IdentityChange:
+    if row["rule"] is not None:
+        event, because = "merged", row["evidence"] if row["rule"] == "decision" else f"{row['rule']}: {row['evidence']}"
+    else:
+        decision = apart.get(row["client_ref"])
+        event, because = "split", f"decision {decision.decision_id}" if decision else "nothing joins it any more"
+    return IdentityChange(row["client_ref"], event, row["from_client_id"], row["to_client_id"], because)
 
 
 def rules_of(settings: Settings) -> Any:
@@ -136,15 +184,15 @@ def _decisions(settings: Settings, run: DayRun) -> list[Decision]:
 
 
 @contextmanager
-def _readers(
-    settings: Settings, run: DayRun, decisions: Sequence[Decision]
+def record_readers(
+    settings: Settings, run: DayRun, decisions: Sequence[Decision], *, everyone: bool = False
 ) -> Iterator[Iterator[pa.RecordBatchReader] | None]:
-    """The records that may be linked, then their values; None when there are none."""
-    decided = sorted({ref for one in decisions for ref in (one.left_ref, one.right_ref)})
+    """The records that may be linked (or all), then their values; None when there are none."""
+    decided = _refs(decisions)
     params = {"decided": decided, "as_of": run.as_of}
     with build_connection(settings, run, read_only=True) as connection:
         connection.execute(_bound(_KNOWN, params))
-        connection.execute(_bound(_WANTED, params))
+        connection.execute(_ALL if everyone else _bound(_WANTED, params))
         if connection.execute("select 1 from wanted limit 1").fetchall():
             connection.register("namespaces", _namespaces(settings))
             company = client_ref_sql("namespace", "company_key")
@@ -153,6 +201,10 @@ def _readers(
             yield (connection.sql(query).to_arrow_reader(_CHUNK) for query in queries)
         else:
             yield None
+
+
+def _refs(decisions: Sequence[Decision]) -> list[str]:
+    return sorted({ref for one in decisions for ref in (one.left_ref, one.right_ref)})
 
 
 def _bound(sql: str, params: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from perennial.core.settings import Settings
 
+WAREHOUSE_BUILD = "warehouse-build"  # the build database has one user at a time, from its opening to its reading
+
 
 @contextmanager
 def turn(settings: Settings, name: str) -> Iterator[None]:
