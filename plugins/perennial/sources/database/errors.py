@@ -90,13 +90,13 @@ def told(place: Place) -> Iterator[None]:
 
 def kind_of(error: BaseException) -> str:
     """What went wrong in one word: a key of the fixes, `time-out`, or `away` for a database that is not there now."""
-    code = str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
-    for prefix, kind in _STATES:
-        if code.startswith(prefix):
-            return kind
     number = error.args[0] if error.args else None
     for kind, numbers in _MYSQL.items():
         if isinstance(number, int) and number in numbers:
+            return kind
+    code = str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
+    for prefix, kind in _STATES:
+        if code.startswith(prefix):
             return kind
     text = str(error)
     if re.search(_AWAY, text, re.IGNORECASE) and not re.search(f"{_SIGN_IN}|{_NO_DATABASE}", text):

@@ -84,7 +84,9 @@ def _notes(session: Session, span: Range) -> tuple[str, ...]:
 def _tail(path: Path, scratch: Path, name: str, span: Range) -> dict[str, str]:
     """The digest of what the next fetch reads again, if nothing newer comes."""
     value: Any = bound(span, span.next_lower)
-    return landed.digest(path, scratch, f"{identifier(name)}::varchar::{_duckdb_type(span.next_lower)} >= $1", (value,))
+    kind, text = _duckdb_type(span.next_lower), f"{identifier(name)}::varchar"
+    as_value = f"timezone('UTC', try_cast({text} as timestamptz))" if span.is_text else f"{text}::{kind}"
+    return landed.digest(path, scratch, f"{as_value} >= $1::{kind}", (value,))
 
 
 def _duckdb_type(value: datetime | date | Decimal) -> str:
