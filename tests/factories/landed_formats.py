@@ -13,7 +13,7 @@ from perennial.quality.rules import structure_message
 from perennial.sources.config import load_sources
 from perennial.sources.inspection import Inspected, inspect
 from perennial.sources.landing import look
-from perennial.sources.staging import open_scratch, stage
+from perennial.sources.staging import arrive, open_scratch, settle
 
 PRODUCT_COLUMNS = {"product_key": "id", "product_name": "name", "department": "dep", "package_size": "size"}
 
@@ -58,9 +58,11 @@ def read(zone: Zone, suffix: str, content: str | bytes) -> Read:
     if found.problem is not None:
         return Read(found.problem, [], [], [], found)
     with open_scratch(scratch) as connection:
-        [counted] = stage(connection, [found], contract)
+        arrive(connection, [found], contract)
+        connection.execute("create table judged as select * from arriving")
+        [counted] = settle(connection, [found], contract)
         columns = ", ".join(contract.columns)
-        rows = connection.execute(f"select line, {columns}, extra from landed order by line").fetchall()
+        rows = connection.execute(f"select line, {columns}, extra from checked order by line").fetchall()
         said = structure_message("kind")
         rejected = connection.execute(f"select line, {said} from rejected order by line").fetchall()
     assert counted.landed == len(rows) + len(rejected)

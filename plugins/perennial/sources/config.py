@@ -36,6 +36,11 @@ def load_sources(settings: Settings) -> SourcesFile:
 @lru_cache(maxsize=16)
 def _load(path: Path, _mtime_ns: int, _size: int) -> SourcesFile:
     """Parsed once per content: a trigger asks every second."""
+    return read_sources(path)
+
+
+def read_sources(path: Path) -> SourcesFile:
+    """A file of the shape of sources.yml, wherever it lies. Raises ConfigError as `load_sources` does."""
     document = read_yaml(path)
     sources = validate(document, SourcesFile)
     problems = [_problem(document, mistake) for mistake in _mistakes(sources)]

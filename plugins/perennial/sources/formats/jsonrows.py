@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from perennial.contracts.sources import FileFormat
 from perennial.sources import encodings
-from perennial.sources.formats.rows import FormatError, Number, RowWriter
+from perennial.sources.formats.rows import FormatError, Number, RowSink
 
 _LINE_BYTES = 1 << 24
 _MOST_DEEP = 64
@@ -25,7 +25,7 @@ class _NoRowError(Exception):
     """Why a line is no row, said behind `the line cannot be read: `."""
 
 
-def read_jsonl(path: Path, form: FileFormat, writer: RowWriter) -> None:
+def read_jsonl(path: Path, form: FileFormat, writer: RowSink) -> None:
     """Write every row of the file. Raises FormatError where the whole file is something else."""
     _refuse_other_things(path, form)
     decoder = _decoder()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,6 +51,23 @@ class Converted:
     names: tuple[str, ...]
     seen: frozenset[str]  # the wanted paths that the file has
     line_column: str
+
+
+class RowSink(Protocol):
+    """Takes the rows of a file as they are found."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The paths that become columns; those that begin with `../` are looked up in what holds the rows."""
+        ...
+
+    def add(self, line: int, values: Mapping[str, Any]) -> None:
+        """One row, by path."""
+        ...
+
+    def reject(self, line: int, kind: str, raw: str) -> None:
+        """What is no row: why, and what stands there."""
+        ...
 
 
 class RowWriter:

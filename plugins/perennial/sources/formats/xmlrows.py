@@ -17,7 +17,7 @@ from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import DefusedXMLParser  # type: ignore[import-untyped]
 
 from perennial.contracts.sources import FileFormat
-from perennial.sources.formats.rows import FormatError, RowWriter
+from perennial.sources.formats.rows import FormatError, RowSink
 
 _CHUNK = 1 << 16
 _MOST_DEEP, _MOST_NAMES = 100, 10_000
@@ -27,7 +27,7 @@ _MOST_WAITING = 20_000  # rows that wait for a value behind them in what holds t
 _AGAIN = "export it again as well-formed XML"
 
 
-def read_xml(path: Path, form: FileFormat, writer: RowWriter) -> None:
+def read_xml(path: Path, form: FileFormat, writer: RowSink) -> None:
     """Write every row of the file. Raises FormatError where it is not XML of this shape."""
     rows = _Rows(form.row or "", writer)
     parser = DefusedXMLParser(target=rows, forbid_dtd=True, forbid_entities=True, forbid_external=True)
@@ -83,7 +83,7 @@ class _Rows:
 
     parser: Any
 
-    def __init__(self, row: str, writer: RowWriter) -> None:
+    def __init__(self, row: str, writer: RowSink) -> None:
         self.writer = writer
         self._is_absolute, self._row = row.startswith("/"), [part for part in row.split("/") if part]
         above = [name for name in writer.wanted if name.startswith("../")]
