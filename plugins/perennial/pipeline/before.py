@@ -59,7 +59,7 @@ def _landed(contract: SourceEntity, files: Sequence[gate.LandedRows]) -> list[tu
     dated = "{date}" in contract.path
     latest: dict[tuple[str, str], tuple[date, int]] = {}
     for one in files:
-        day = (_date_in(contract.path, one.name) if dated else None) or one.as_of
+        day = (date_in(contract.path, one.name) if dated else None) or one.as_of
         if day is not None:
             latest["" if dated else one.batch_id, one.name] = (day, one.rows)
     summed: dict[tuple[date, str], int] = {}
@@ -68,7 +68,7 @@ def _landed(contract: SourceEntity, files: Sequence[gate.LandedRows]) -> list[tu
     return sorted((day, rows) for (day, _batch_id), rows in summed.items())
 
 
-def _date_in(path: str, name: str) -> date | None:
+def date_in(path: str, name: str) -> date | None:
     """The date that a file's name has where the path says `{date}`."""
     head, _, tail = path.partition("{date}")
     parts = [".*".join(map(re.escape, part.split("*"))) for part in (head, tail)]

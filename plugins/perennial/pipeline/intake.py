@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import sqlalchemy as sa
 
-from perennial.contracts.entities import EntityName
+from perennial.contracts.entities import ENTITIES, EntityName
 from perennial.contracts.records import BatchReport, BatchState
 from perennial.contracts.sources import Source, SourceEntity
 from perennial.core.errors import ContractViolation, Problem
@@ -21,13 +21,14 @@ from perennial.core.ids import digest_of
 from perennial.ledger import batches, consents
 from perennial.ledger.batches import BatchFile, KnownFile
 from perennial.ledger.gate import record_columns, record_results
-from perennial.pipeline.before import before
+from perennial.pipeline.before import before, date_in
 from perennial.pipeline.misread import settings_for
 from perennial.pipeline.recording import Places, Recorder
+from perennial.pipeline.revival import Revival, find_revived, keep_repeats
 from perennial.pipeline.superseded import settle, superseded_rows
 from perennial.pipeline.told import warnings_of
 from perennial.quality.checking import Checker, Counts
-from perennial.quality.duplicates import mark_duplicates
+from perennial.quality.duplicates import BEHIND_ALL, mark_duplicates
 from perennial.quality.gate import Gate, Verdict
 from perennial.quality.quarantine import first_reasons, make_quarantined, write_quarantine
 from perennial.quality.raw import consent_events, write_raw
@@ -123,21 +124,32 @@ class Intake:
         known: dict[str, list[KnownFile]] = {}
         for committed in batches.known_files(self.ledger.engine, (file.sha256 for file in inspected)):
             known.setdefault(committed.sha256, []).append(committed)
-        found, seen = Sorted(), dict[str, Inspected]()
+        found, seen = Sorted(), dict[tuple[str, date | None], Inspected]()
         for one in inspected:
-            same = known.get(one.sha256, [])
+            said = (one.sha256, self._says_of(one.file.file_date))
+            same = [
+                k for k in known.get(one.sha256, []) if self._says_of(date_in(self.contract.path, k.name)) == said[1]
+            ]
             if one.problem is not None:
                 found.broken.append(one)
             elif any(k.name == one.file.name for k in same) and not (self.settings.archive / one.file.name).exists():
                 found.finished.append(one)
             elif same:
                 found.again.append((one, same[0]))
-            elif one.sha256 in seen:
-                found.twins.append((one, seen[one.sha256]))
+            elif said in seen:
+                found.twins.append((one, seen[said]))
             else:
-                seen[one.sha256] = one
+                seen[said] = one
                 found.fresh.append(one)
         return found
+
+    def _says_of(self, file_date: date | None) -> date | None:
+        """The date that a file's content is about, as far as it is part of the content.
+
+        A snapshot with the bytes of an earlier one says that all is again as it was then. Documents and events bear
+        their own dates: the same bytes under another date are the same file, renamed.
+        """
+        return file_date if ENTITIES[self.contract.entity].kind == "entities" else None
 
     def _archive(self, files: Sequence[Inspected]) -> None:
         for move in to_archive(self.settings, [one.file for one in files]):
@@ -263,14 +275,19 @@ class Intake:
     def _commit(self, checker: Checker, judged: Judged, found: Sorted, scratch: Path) -> BatchReport:
         counts, source = judged.counts, self.ledger.source
         raw = self.settings.raw / self.contract.entity / f"{judged.batch_id}.parquet"
+        revival = self._find_revived(checker, counts)
+        numbers: list[int] = []
 
         def write(batch_seq: int) -> Places:
+            numbers.append(batch_seq)
             part = scratch / "out" / "raw.parquet"
             rows = write_raw(checker, part, source=source, batch_id=judged.batch_id, batch_seq=batch_seq)
             if rows != counts.good:
                 where = f"{source}.{self.ledger.source_entity}"
                 raise ContractViolation(Problem(where, f"{counts.good} rows are good, {rows} were written (L1)"))
             place(part, raw)
+            keep_repeats(checker, scratch / "out", raw, batch_seq=batch_seq, duplicates=counts.duplicate)
+            revival.write(scratch / "out", judged.batch_id)
             dates = (counts.first_business_date, counts.last_business_date)
             return Places(self._relative(raw), self._write_quarantine(checker, counts, judged.batch_id, scratch), dates)
 
@@ -281,12 +298,18 @@ class Intake:
             record_results(connection, judged.batch_id, judged.verdict.results)
             self._record_columns(connection, found, judged.batch_id)
             settle(connection, settled, judged.batch_id)
+            revival.record(connection, report, numbers[-1])
             if self.contract.entity == "consents":
                 consents.append_events(connection, consent_events(checker.connection), source=source)
 
         moves = to_archive(self.settings, [one.file for one in found.taken])
         report = self._report(judged, "committed", judged.batch_id)
         return self.ledger.record(report, judged.files, moves, write=write, also=append)
+
+    def _find_revived(self, checker: Checker, counts: Counts) -> Revival:
+        committed = batches.committed(self.ledger.engine, source=self.ledger.source, entity=self.contract.entity)
+        first = counts.first_business_date
+        return find_revived(self.settings, checker, committed, first_date=first, seq=BEHIND_ALL)
 
     def _record_columns(self, connection: sa.Connection, found: Sorted, batch_id: str) -> None:
         named = self.contract.source_columns

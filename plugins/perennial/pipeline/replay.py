@@ -36,6 +36,7 @@ from perennial.ledger.quarantine import Key, SetAside, files_of, record_actions
 from perennial.pipeline.corrected import Corrections, read_corrections
 from perennial.pipeline.quarantine import Selection, waiting_rows
 from perennial.pipeline.recording import Places, Recorder
+from perennial.pipeline.revival import find_revived
 from perennial.pipeline.turns import turn
 from perennial.quality.checking import Checker, Counts
 from perennial.quality.gate import Gate, Verdict, open_gate
@@ -273,16 +274,26 @@ def _commit(doing: _Replay, keys: list[Key]) -> BatchReport:
     counts, batch_id = checker.counts(), doing.batch_id
     verdict = doing.gate.judge(checker, counts, name=one.name, batch_id=batch_id, as_of=one.as_of)
     report = _report(doing, counts, verdict, batch_id)
+    committed = batches.committed(doing.engine, source=one.source, entity=checker.entity.name)
+    dated = counts.first_business_date
+    revival = find_revived(doing.settings, checker, committed, first_date=dated, seq=one.origin_seq)
+    numbers: list[int] = []
 
     def also(connection: sa.Connection) -> None:
         record_results(connection, batch_id, verdict.results)
         if one.entity == "consents":
             consents.append_events(connection, consent_events(checker.connection), source=one.source)
         record_actions(connection, one.batch_id, keys, "replayed", to_batch_id=batch_id, done_by=doing.by)
+        revival.record(connection, report, numbers[-1])
+
+    def write(batch_seq: int) -> Places:
+        numbers.append(batch_seq)
+        revival.write(folder, batch_id)
+        return _write(doing, counts, batch_id, folder)
 
     with doing.scratch() as folder:
         recorder = Recorder(doing.settings, doing.engine, one.source, one.source_entity, one.entity)
-        return recorder.record(report, [], [], write=lambda _seq: _write(doing, counts, batch_id, folder), also=also)
+        return recorder.record(report, [], [], write=write, also=also)
 
 
 def _report(doing: _Replay, counts: Counts, verdict: Verdict, batch_id: str) -> BatchReport:

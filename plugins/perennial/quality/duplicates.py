@@ -14,7 +14,7 @@ import duckdb
 from perennial.contracts.entities import Entity
 from perennial.core.sqltext import literals
 
-_THIS_BATCH = 2**62  # behind every batch that is committed
+BEHIND_ALL = 2**62  # the number of the batch that is being checked: behind every committed one
 _BY_VERSION = "version nulls first"
 
 
@@ -35,14 +35,15 @@ def _make_history(connection: duckdb.DuckDBPyConnection, entity: Entity, raw_pat
     if not raw_paths:
         connection.execute(f"""
             create table history as
-            select {key}, 0::bigint as seq, file, line, business_date, version, row_hash from checked where false
+            select {key}, 0::bigint as seq, file, line, business_date, version, is_deleted, row_hash
+            from checked where false
         """)
         return
     connection.execute(f"""
         create table history as
         select
             {key}, _batch_seq as seq, _file as file, _line as line, _business_date as business_date,
-            _version as version, _row_hash as row_hash
+            _version as version, _deleted as is_deleted, _row_hash as row_hash
         from read_parquet([{literals(raw_paths)}])
         semi join (select distinct {key} from checked where broken = 0) using ({key})
     """)
@@ -72,7 +73,7 @@ def _mark_documents(connection: duckdb.DuckDBPyConnection, entity: Entity) -> No
                 from history semi join repeated using ({key})
                 group by {key}, seq, file, version
                 union all
-                select {key}, {_THIS_BATCH}, file, version, max(business_date), {content}
+                select {key}, {BEHIND_ALL}, file, version, max(business_date), {content}
                 from checked semi join repeated using ({key})
                 where broken = 0
                 group by {key}, file, version
@@ -82,7 +83,7 @@ def _mark_documents(connection: duckdb.DuckDBPyConnection, entity: Entity) -> No
                     *, lag(content) over (partition by {key} order by dated, {_BY_VERSION}, seq, file) as before
                 from versions
             )
-            select {key}, file, version from ordered where seq = {_THIS_BATCH} and content = before
+            select {key}, file, version from ordered where seq = {BEHIND_ALL} and content = before
         ) as again
         where checked.broken = 0 and checked.file = again.file and {same}
             and checked.version is not distinct from again.version
@@ -97,16 +98,15 @@ def _mark_entities(connection: duckdb.DuckDBPyConnection, entity: Entity) -> Non
 
 
 def _mark_events(connection: duckdb.DuckDBPyConnection, entity: Entity) -> None:
-    """An event happens once: of several rows with its key the first that was delivered counts."""
+    """An event happens once: of several rows with its key the first counts, until it is deleted."""
     key = ", ".join(entity.key)
-    _mark_rows(
-        connection, entity, f"row_number() over (partition by {key} order by seq, business_date, file, line) > 1"
-    )
+    order = f"business_date, {_BY_VERSION}, seq, file, line"
+    _mark_rows(connection, entity, f"is_deleted = lag(is_deleted) over (partition by {key} order by {order})")
 
 
 def _mark_rows(connection: duckdb.DuckDBPyConnection, entity: Entity, is_again: str) -> None:
     key = ", ".join(entity.key)
-    columns = f"{key}, file, line, business_date, version, row_hash"
+    columns = f"{key}, file, line, business_date, version, is_deleted, row_hash"
     connection.execute(f"""
         update checked set duplicate = true
         from (
@@ -114,9 +114,9 @@ def _mark_rows(connection: duckdb.DuckDBPyConnection, entity: Entity, is_again: 
             from (
                 select seq, {columns} from history
                 union all
-                select {_THIS_BATCH}, {columns} from checked where broken = 0
+                select {BEHIND_ALL}, {columns} from checked where broken = 0
             )
         ) as again
-        where again.is_again and again.seq = {_THIS_BATCH} and checked.broken = 0
+        where again.is_again and again.seq = {BEHIND_ALL} and checked.broken = 0
             and checked.file = again.file and checked.line = again.line
     """)
