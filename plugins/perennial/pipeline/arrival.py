@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from perennial.core.errors import ConfigError, Problem, RetryableError
 from perennial.core.files import sync
 from perennial.core.settings import Settings
@@ -128,5 +130,13 @@ def full_disk_told(settings: Settings) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_FULL:
             raise
-        said, fix = "the disk is full", "make room; the fetch then goes on where it was"
-        raise RetryableError(Problem(str(settings.home), said, fix)) from error
+        raise _disk_full(settings) from error
+    except sa.exc.OperationalError as error:
+        if "disk is full" not in str(error.orig):
+            raise
+        raise _disk_full(settings) from error
+
+
+def _disk_full(settings: Settings) -> RetryableError:
+    fix = "make room; the fetch then goes on where it was"
+    return RetryableError(Problem(str(settings.home), "the disk is full", fix))

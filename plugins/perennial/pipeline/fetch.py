@@ -19,7 +19,7 @@ from perennial.contracts.sources import Source
 from perennial.core import clock
 from perennial.core.connections import ConnectionStore, EnvironmentConnections
 from perennial.core.dates import business_date
-from perennial.core.errors import PerennialError
+from perennial.core.errors import PerennialError, RetryableError
 from perennial.core.settings import Settings
 from perennial.ledger.cursors import committed_remote_files, cursor_of, known_remote_files, last_fetch, save_cursor
 from perennial.ledger.engine import open_ledger
@@ -190,7 +190,11 @@ class _Asking:
         except Exception as error:
             save_cursor(engine, *mine, cursor, error=f"{type(error).__name__}: a defect; the log has it")
             raise
-        save_cursor(engine, *mine, cursor, error=str(problem) if problem else None)
+        try:
+            with full_disk_told(self.settings):
+                save_cursor(engine, *mine, cursor, error=str(problem) if problem else None)
+        except RetryableError as error:
+            problem = problem or error
         return FetchReport(*mine, tuple(self.files), self.rows, tuple(self.notes), problem)
 
 

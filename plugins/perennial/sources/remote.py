@@ -124,8 +124,7 @@ def _bring(
         return
     target = request.scratch / "file"
     try:
-        with system.told("reading a file"):
-            sha256 = download(system, file, target, pause=pause)
+        sha256 = download(system, file, target, pause=pause)
     except ChangedMeanwhileError:
         request.notes.append(f"{file.name} is still being written; it is fetched when it stands still")
         return
@@ -134,8 +133,7 @@ def _bring(
 
 def _stands_still(request: Request, system: RemoteSystem, file: RemoteFile) -> bool:
     try:
-        with system.told("looking at a file"):
-            require_unchanged(system, file)
+        require_unchanged(system, file)
     except ChangedMeanwhileError:
         request.notes.append(f"{file.name} is still being written; it is fetched when it stands still")
         return False

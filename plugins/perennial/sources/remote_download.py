@@ -59,10 +59,13 @@ def download(system: RemoteSystem, file: RemoteFile, target: Path, *, pause: Pau
 
 def require_unchanged(system: RemoteSystem, file: RemoteFile) -> None:
     """Look at the file once more. Raises ChangedMeanwhileError when size, time of change or ETag is another."""
-    try:
-        now = remote_file(system, file.name, system.fs.info(file.path))
-    except FileNotFoundError:
-        raise ChangedMeanwhileError from None
+    with system.told("looking at a file"):
+        try:
+            now = remote_file(system, file.name, system.fs.info(file.path))
+        except FileNotFoundError:
+            now = None
+    if now is None:
+        raise ChangedMeanwhileError
     if (now.size, now.version) != (file.size, file.version):
         raise ChangedMeanwhileError
 

@@ -105,7 +105,7 @@ def open_system(given: FilesConnection, connections: ConnectionStore) -> RemoteS
     where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
     if not url.scheme:
         raise ConfigError(Problem(where, "the url has no scheme", "write s3://bucket/folder or sftp://host/folder"))
-    if url.username or url.password or url.query:
+    if url.username or url.password or url.query or url.fragment:
         fix = "put user, password and options into the connection that `id` names, and only the place into the url"
         raise ConfigError(Problem(where, "the url holds more than a place", fix))
     connection = connections.get(given.id) if given.id else None

@@ -13,13 +13,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from factories.remote_home import RemoteHome, content
+from perennial.contracts.connections import FilesConnection
 from perennial.core.errors import ConfigError, PermanentError, RetryableError
 from perennial.ledger.cursors import last_error
 from perennial.ledger.engine import open_ledger
 from perennial.pipeline import fetch as fetching
+from perennial.pipeline.arrival import full_disk_told
 from perennial.sources.landing import look
+from perennial.sources.remote_download import download
+from perennial.sources.remote_listing import list_files
+from perennial.sources.remote_systems import open_system
 
 OLD = 1_500_000_000
 EVENTS = {"os.link", "os.remove", "os.rename", "os.mkdir", "os.utime", "os.chmod"}
@@ -164,6 +170,36 @@ def test_a_full_disk_is_told_in_plain_words_and_the_fetch_goes_on_when_there_is_
     assert "the disk is full" in last_error(open_ledger(home.settings), "partner", "sales")
     assert len(home.fetch().files) == 1
     assert last_error(open_ledger(home.settings), "partner", "sales") is None
+
+
+def test_a_disk_that_is_full_while_a_file_is_read_is_not_taken_for_a_broken_connection(tmp_path, place):
+    home = _home(tmp_path, place)
+    _put(place, "sales_1.csv", content(1))
+    system = open_system(FilesConnection(kind="files", url=f"file://{place}"), home.connections)
+    [file] = list_files(system, "*.csv").files
+    with pytest.raises(RetryableError, match="the disk is full"), full_disk_told(home.settings):
+        download(system, file, Path("/dev/full"))
+
+
+def test_a_ledger_on_a_full_disk_is_told_in_the_same_words(tmp_path, place):
+    """SQLite says it itself when it may not grow; what landed is fetched again, which is a duplicate and no loss."""
+    home = _home(tmp_path, place)
+    for number in range(40):
+        _put(place, f"sales_{number:04}_{'x' * 190}.csv", content(number))
+    engine = open_ledger(home.settings)
+
+    def stay_small(connection, _record):
+        pages = connection.execute("pragma page_count").fetchone()[0]
+        connection.execute(f"pragma max_page_count = {pages}")
+
+    engine.dispose()
+    sa.event.listen(engine, "connect", stay_small)
+    report = home.fails()
+    sa.event.remove(engine, "connect", stay_small)
+    engine.dispose()
+    assert "the disk is full" in str(report.problem)
+    home.fetch()
+    assert len(home.landed()) == 40
 
 
 def test_a_file_system_without_hard_links_is_served_too(tmp_path, place, monkeypatch):
