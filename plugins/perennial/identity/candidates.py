@@ -105,8 +105,8 @@ decided as (
     inner join m as y on y.id = s.b
 )
 select
-    ra.ref as left_ref, rb.ref as right_ref, ca.ref as left_client, cb.ref as right_client, cast(p.score as double) as score,
-    p.reason, p.evidence
+    ra.ref as left_ref, rb.ref as right_ref, ca.ref as left_client, cb.ref as right_client,
+    cast(p.score as double) as score, p.reason, p.evidence
 from placed as p
 inner join r as ra on ra.id = p.a
 inner join r as rb on rb.id = p.b

@@ -1,11 +1,13 @@
 """Pairs of records that share a value, and the first rule that makes them one client.
 
-Rules, in order; a pair is joined by the first that holds, none holds where birth dates contradict:
+Rules, in order; a pair is joined by the first that holds, none holds where birth dates contradict. First names agree
+where they are equal, nearly equal, a short form, or an initial that is nobody else's; one may be missing where the birth
+date is equal and nobody else is known by the value:
 
 | rule | the two share | and |
 |---|---|---|
 | tax_number | tax number | first names do not contradict, or the birth date is equal |
-| card_number | loyalty card | first names agree, or one is missing and nobody else is known by the card |
+| card_number | loyalty card | first names agree |
 | email_name | e-mail | first and last name agree |
 | email_birth | e-mail | birth date, and first names do not contradict |
 | company | tax number, e-mail or phone of companies | the company's name (not for the tax number) |
@@ -88,7 +90,7 @@ case
             when what in ('email', 'phone') and same_company then 5
         end
     when what = 'tax' and (first_is <> 'other' or birth_is = 'same') then 1
-    when what = 'card' and agrees then 2
+    when what = 'card' and agrees and (first_is <> 'missing' or birth_is = 'same') then 2
     when what = 'email' and agrees and last_is in ('same', 'near', 'part', 'missing')
         and (first_is <> 'missing' or birth_is = 'same') then 3
     when what = 'email' and agrees and birth_is = 'same' then 4
