@@ -148,6 +148,7 @@ def test_a_trouble_is_told_once_on_every_channel_with_a_link_and_its_end_once(sh
     _fetch_works(shop)
     assert notify.tell_alerts(shop) == 1
     assert notify.tell_alerts(shop) == 0
+    assert mailbox.mails[1][1]["Subject"] == "Perennial: fetch web.orders is over"
     assert "it is over" in mailbox.mails[1][1].get_body(("html",)).get_content()
     assert (len(mailbox.mails), len(sink.posts)) == (2, 4)
 

@@ -35,6 +35,7 @@ _SEVERITIES: dict[AlertKind, Severity] = {
 _SECONDS = 10
 _MOST = 20  # troubles written out in one message; the rest is counted
 _REDIRECT = 300
+_SUBJECT_LENGTH = 120
 
 log = logging.getLogger("perennial")
 
@@ -109,7 +110,10 @@ def _first_line(error: object) -> str:
 
 
 def _message(alert: Alert) -> Message:
-    return Message(_SEVERITIES[alert.kind], f"{alert.kind} {alert.subject}", alert.message, alert.link)
+    """What a message is about stands before its first colon: source.entity."""
+    about = alert.message.removeprefix("it is over: ").partition(":")[0]
+    subject = f"{alert.kind} {about}{' is over' if alert.ended else ''}"
+    return Message(_SEVERITIES[alert.kind], subject[:_SUBJECT_LENGTH], alert.message, alert.link)
 
 
 def _url(link: str) -> str:

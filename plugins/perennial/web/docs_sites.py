@@ -6,12 +6,13 @@ import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
 
+_LIBRARY_PREFIX = "landing-"  # of the data source's name in the gate
 _TYPES = {".html", ".css", ".js", ".png", ".svg", ".ico", ".gif", ".json"}
 
 
 @dataclass(frozen=True)
 class Site:
-    """The site of one ingestion; `pages` are its verdicts: what they are about, and the path below the site."""
+    """The site of one ingestion; `pages` are its verdicts: source.entity.part.batch, and the path below the site."""
 
     name: str
     pages: tuple[tuple[str, str], ...]
@@ -30,7 +31,7 @@ def _is_site(path: Path) -> bool:
 
 def _pages(folder: Path) -> tuple[tuple[str, str], ...]:
     found = sorted((folder / "validations").rglob("*.html")) if (folder / "validations").is_dir() else []
-    return tuple((page.relative_to(folder).parts[1], page.relative_to(folder).as_posix()) for page in found)
+    return tuple((page.stem.removeprefix(_LIBRARY_PREFIX), page.relative_to(folder).as_posix()) for page in found)
 
 
 def pages_of_batch(docs: Path, batch_id: str) -> list[tuple[str, str]]:
@@ -39,7 +40,7 @@ def pages_of_batch(docs: Path, batch_id: str) -> list[tuple[str, str]]:
         (about, f"{site.name}/{page}")
         for site in sites(docs)
         for about, page in site.pages
-        if batch_id in page.split("/") or about.endswith(f".{batch_id}")
+        if batch_id in page.split("/")
     ]
 
 

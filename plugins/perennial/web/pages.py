@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 TEMPLATES.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M}" if moment else "never"
+TEMPLATES.filters["named"] = lambda name: f"{name.removesuffix('.-')} (no entity)" if name.endswith(".-") else name
 TEMPLATES.filters["count"] = lambda number: f"{number:,}"
 
 
@@ -64,6 +66,7 @@ def create_pages(signed_in: Any, login_url: Callable[[str], str]) -> FastAPI:
     app.add_api_route("/data-docs", _docs, response_class=HTMLResponse)
     app.add_api_route("/data-docs/{path:path}", _docs_file, response_class=Response)
     app.add_api_route("/style.css", _style, response_class=Response)
+    app.add_api_route("/docs.css", _docs_style, response_class=Response)
     return app
 
 
@@ -120,15 +123,25 @@ def _docs(request: Request) -> HTMLResponse:
     return _page(request, "docs.html", sites=sites(load_settings().data_docs))
 
 
-def _docs_file(path: str) -> Response:
+def _docs_file(request: Request, path: str) -> Response:
+    """A file as the library wrote it; a page gets our style, since its own comes from other sites and stays out."""
     found = file_of(load_settings().data_docs, path)
     if found is None:
         raise HTTPException(404)
-    return FileResponse(found[0], media_type=found[1], headers={**_HEADERS, "Content-Security-Policy": _DOCS_CSP})
+    headers = {**_HEADERS, "Content-Security-Policy": _DOCS_CSP}
+    if found[1] != "text/html":
+        return FileResponse(found[0], media_type=found[1], headers=headers)
+    style = f'<link rel="stylesheet" href="{escape(request.scope.get("root_path", ""))}/docs.css"></head>'
+    page = found[0].read_bytes().replace(b"</head>", style.encode(), 1)
+    return Response(page, media_type=found[1], headers=headers)
 
 
 def _style() -> Response:
-    return Response((_HERE / "style.css").read_bytes(), media_type="text/css", headers=_HEADERS)
+    return FileResponse(_HERE / "style.css", media_type="text/css", headers=_HEADERS)
+
+
+def _docs_style() -> Response:
+    return FileResponse(_HERE / "docs.css", media_type="text/css", headers=_HEADERS)
 
 
 def _age(now: datetime, since: datetime) -> str:
