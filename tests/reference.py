@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+
+
+def absent(reason: str) -> NoReturn:
+    """A part that a test needs is not to be had: a failure under PERENNIAL_REQUIRE_ALL=1, else listed as not run."""
+    if os.environ.get("PERENNIAL_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def python_of(version: str) -> Path:
+    """The interpreter of another Python (`3.12`), from the path or from pyenv; absent, it is told as above."""
+    name = f"python{version}"
+    found = [Path(folder) / name for folder in os.get_exec_path()]
+    found += sorted((Path.home() / ".pyenv/versions").glob(f"{version}.*/bin/{name}"), reverse=True)
+    for path in found:
+        if path.exists() and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return path
+    absent(f"there is no {name} on this machine")
 
 
 def reference(path: str) -> Path:
@@ -16,7 +36,4 @@ def reference(path: str) -> Path:
     folder = os.environ.get("PERENNIAL_REFERENCE")
     if folder and (Path(folder) / path).exists():
         return Path(folder).resolve() / path
-    reason = f"{path} is not below PERENNIAL_REFERENCE={folder or ''}"
-    if os.environ.get("PERENNIAL_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    absent(f"{path} is not below PERENNIAL_REFERENCE={folder or ''}")

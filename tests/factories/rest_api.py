@@ -64,55 +64,59 @@ class Api:
 Answer = Callable[[Asked], Any]
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """Asks `answer` of its server what to say."""
+
+    protocol_version = "HTTP/1.1"
+    api: Api
+    answer: Answer
+
+    def _any(self):
+        parts = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        params = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        asked = Asked(self.command, parts.path, params, headers, self.rfile.read(length))
+        self.api.asked.append(asked)
+        try:
+            given = type(self).answer(asked)
+        except BaseException as defect:  # noqa: BLE001 - a test must see it, not only the client
+            self.api.defects.append(defect)
+            given = DROP
+        self._send(given)
+
+    do_GET = do_POST = _any  # noqa: N815 - the standard library's names
+
+    def _send(self, given):
+        if given is DROP:
+            self.close_connection = True
+            self.connection.close()
+            return
+        reply = given if isinstance(given, Reply) else Reply(given)
+        self.send_response(reply.status)
+        for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.content)))
+        self.end_headers()
+        self.wfile.write(reply.content[: len(reply.content) // 2] if reply.cut else reply.content)
+        self.close_connection |= reply.cut
+
+    def log_message(self, *_args):
+        """Nothing: what was asked is kept in `Api.asked`."""
+
+    def finish(self):
+        try:
+            super().finish()
+        except OSError:
+            self.close_connection = True  # the connection was dropped on purpose
+
+
 @contextmanager
 def running(answer: Answer) -> Iterator[Api]:
-    """Run a server whose answers `answer` gives: a Reply, JSON, or DROP."""
+    """Run a server whose answers `answer` gives: a Reply, JSON, or DROP. What it raises is raised at the end."""
     api = Api("")
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _any(self):
-            parts = urlsplit(self.path)
-            length = int(self.headers.get("Content-Length") or 0)
-            params = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, parts.path, params, headers, self.rfile.read(length))
-            api.asked.append(asked)
-            try:
-                given = answer(asked)
-            except BaseException as defect:  # noqa: BLE001 - a test must see it, not only the client
-                api.defects.append(defect)
-                given = DROP
-            self._send(given)
-
-        do_GET = do_POST = _any  # noqa: N815 - the standard library's names
-
-        def _send(self, given):
-            if given is DROP:
-                self.close_connection = True
-                self.connection.close()
-                return
-            reply = given if isinstance(given, Reply) else Reply(given)
-            self.send_response(reply.status)
-            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.content)))
-            self.end_headers()
-            self.wfile.write(reply.content[: len(reply.content) // 2] if reply.cut else reply.content)
-            if reply.cut:
-                self.close_connection = True
-
-        def log_message(self, *_args):
-            pass
-
-        def finish(self):
-            try:
-                super().finish()
-            except OSError:
-                self.close_connection = True  # the connection was dropped on purpose
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"api": api, "answer": staticmethod(answer)})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     api.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

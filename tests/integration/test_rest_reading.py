@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import tracemalloc
 from datetime import timedelta
 
 import pytest
 
 from factories.rest_api import DROP, TODAY, Reply, asking, running
 from perennial.core.errors import ConfigError, ContractViolation, PermanentError, RetryableError
+from perennial.sources import rest
 
 PEOPLE = [{"id": n, "name": f"Person {n}", "updated": f"2026-11-{n % 9 + 1:02d}T10:00:00Z"} for n in range(1, 251)]
 INCREMENTAL = {"field": "updated", "look_back_seconds": 0}
@@ -448,6 +450,37 @@ def test_L11_a_listing_that_lost_a_third_deletes_nobody_and_lands_the_rest(tmp_p
         ):
             crm.fetch()
         assert crm.landed[-1].rows == 1
+
+
+def test_L11_an_empty_listing_deletes_nobody_however_few_they_were(tmp_path):
+    people = [{"id": 1}, {"id": 2}]
+    with running(_listing(people, {1, 2})) as api:
+        crm = asking(tmp_path, {"base_url": api.url}, {"path": "people", "deletes": {"confirm": "people/{key}"}})
+        crm.fetch()
+        people.clear()
+        with pytest.raises(ContractViolation, match="2 of 2 records are missing"):
+            crm.fetch()
+
+
+def test_L26_memory_does_not_grow_with_the_number_of_pages(tmp_path):
+    def answer(asked):
+        at = int(asked.params["offset"])
+        page = [{"id": at + n, "name": "x" * 200} for n in range(200)] if at < int(asked.params["of"]) else []
+        return {"results": page}
+
+    def peak(folder, records):
+        endpoint = {**RESULTS, "params": {"offset": "{offset}", "of": records}}
+        with running(answer) as api:
+            crm = asking(folder, {"base_url": api.url, "paginator": {"kind": "offset"}}, endpoint)
+            tracemalloc.start()
+            rows = sum(file.rows for file in rest.fetch(crm.request()))
+            _now, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        assert rows == records
+        return most
+
+    peak(tmp_path / "warm", 200)
+    assert peak(tmp_path / "many", 6_000) < 1.5 * peak(tmp_path / "few", 1_000)
 
 
 def test_records_that_vanish_while_pages_are_counted_make_nobody_deleted(tmp_path):

@@ -189,15 +189,18 @@ class Parent(Frozen):
     field: JsonPath = "id"
 
 
-class TimeField(Frozen):
-    """A moment as the vendor writes it (ISO 8601, or seconds or milliseconds since 1970), landed as UTC date or time.
+class MadeField(Frozen):
+    """A value under a new name: a moment as a UTC date or time, without the words that mean nothing, with a prefix.
 
-    For columns that are dates, and for moments that no `timestamp_format` can read.
+    `reads` says how a moment is written (ISO 8601, seconds or milliseconds since 1970). `prefix` keeps apart the keys
+    of people and companies that are counted each on their own.
     """
 
     path: JsonPath
-    reads: Literal["iso", "epoch", "epoch_ms"] = "iso"
+    reads: Literal["as it is", "iso", "epoch", "epoch_ms"] = "as it is"
     lands: Literal["date", "timestamp"] = "date"
+    empty: tuple[str, ...] = ()
+    prefix: str = ""
 
 
 class Endpoint(Frozen):
@@ -213,7 +216,7 @@ class Endpoint(Frozen):
     records: JsonPath = ""
     records_optional: bool = False  # an answer without the list means none (a misspelt path is then not noticed)
     key: Annotated[tuple[JsonPath, ...], Field(min_length=1)] = ("id",)
-    fields: dict[str, JsonPath | TimeField] = Field(default_factory=dict)
+    fields: dict[str, JsonPath | MadeField] = Field(default_factory=dict)
     paginator: Paginator | None = None
     incremental: Incremental | None = None
     ignore: tuple[str, ...] = ()  # names of a record that change without news, such as signed addresses
@@ -261,6 +264,7 @@ class Mapping(Frozen):
     columns: dict[str, Any]
     deleted: dict[str, Any] | None = None
     default_line_kind: str | None = None
+    constants: dict[str, str] = Field(default_factory=dict)
     note: str | None = None
 
 

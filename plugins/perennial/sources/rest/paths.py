@@ -53,8 +53,12 @@ def _one(value: Any, step: Step) -> Any:
     if isinstance(step, int):
         return value[step] if step < len(value) else None
     name, wanted = step
-    same = (item for item in value if isinstance(item, dict) and str(item.get(name)) == wanted)
+    same = (item for item in value if isinstance(item, dict) and _text(item.get(name)) == wanted)
     return next(same, None)
+
+
+def _text(value: Any) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
 def paths_in(value: Any, at: str = "", *, depth: int = 4) -> Iterator[str]:

@@ -154,7 +154,8 @@ class Reading:
     def _deletions(self, deletes: Deletes) -> Iterator[FetchedFile]:
         unseen, size = self._memory.unseen(), self._memory.size()
         kept = from_json(self._cursor.get("since"))
-        if unseen > max(deletes.least, deletes.max_share * size):
+        nobody_is_left = 0 < size == unseen and deletes.max_share < 1
+        if nobody_is_left or unseen > max(deletes.least, deletes.max_share * size):
             if self._writer.rows:
                 yield from self._landed(kept)
             what = f"{unseen} of {size} records are missing from the listing: nothing is deleted (L11)"

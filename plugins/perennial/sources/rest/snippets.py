@@ -57,5 +57,6 @@ def _entity(source: str, name: str, mapping: Mapping) -> dict[str, Any]:
         "version": mapping.version,
         "deleted": mapping.deleted,
         "default_line_kind": mapping.default_line_kind,
+        "constants": mapping.constants or None,
     }
     return entity | {key: value for key, value in optional.items() if value is not None}

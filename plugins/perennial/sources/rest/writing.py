@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from perennial.contracts.entities import ENTITIES
 from perennial.contracts.sources import SourceEntity
 from perennial.core import clock
 from perennial.sources.fetching import FetchedFile
-from perennial.sources.rest.model import Endpoint, TimeField
+from perennial.sources.rest.model import Endpoint, MadeField
 from perennial.sources.rest.paths import resolve
 from perennial.sources.rest.records import Record, with_fields
 from perennial.sources.rest.since import moment_of
@@ -36,12 +37,14 @@ def line_of(record: Record, endpoint: Endpoint) -> str:
     return with_fields(record.text, {**fields, DELETED: False})
 
 
-def _field(value: Any, field: str | TimeField) -> Any:
+def _field(value: Any, field: str | MadeField) -> Any:
     if isinstance(field, str):
         return resolve(value, field)
     written = resolve(value, field.path)
-    if written is None or written == "":
+    if written is None or str(written) in {"", *field.empty}:
         return None
+    if field.reads == "as it is":
+        return f"{field.prefix}{written}" if field.prefix else written
     try:
         moment = moment_of(written, field.reads)
     except (ValueError, InvalidOperation, OverflowError):
@@ -65,17 +68,41 @@ def tombstone(key: str, endpoint: Endpoint, entity: SourceEntity) -> str:
     """
     line: dict[str, Any] = {}
     row = entity.format.row
+
+    def put(column: str, value: Any) -> None:
+        _put(line, column if row is None or column.startswith("../") else f"{row}.{column}", value)
+
     for column in entity.source_columns:
-        _put(line, column if row is None or column.startswith("../") else f"{row}.{column}", None)
+        put(column, None)
+    if entity.version is not None:
+        put(entity.version, _now_as(endpoint))
+    if entity.business_date in entity.columns:
+        put(entity.columns[entity.business_date].source, _known_on(entity))
+    if entity.deleted is not None and entity.deleted.column != DELETED:  # a status of the vendor's own says it
+        put(entity.deleted.column, entity.deleted.values[0])
     if row is not None:
         _wrap(line, row)
     for path, part in zip(endpoint.key, json.loads(key), strict=True):
         _put(line, path, part)
-        line.update({name: part for name, other in endpoint.fields.items() if other == path})
-    if entity.version is not None:
-        _put(line, entity.version, _now_as(endpoint))
-    _put(line, DELETED, True)  # noqa: FBT003 - the value
-    return json.dumps(line, ensure_ascii=False)
+        line.update(_made_of_key(path, part, endpoint))
+    return json.dumps({**line, DELETED: True}, ensure_ascii=False)
+
+
+def _made_of_key(path: str, part: str, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """The added fields that are the key, as they are on lines of living records."""
+    for name, field in endpoint.fields.items():
+        if field == path:
+            yield name, part
+        elif isinstance(field, MadeField) and field.path == path:
+            yield name, f"{field.prefix}{part}"
+
+
+def _known_on(entity: SourceEntity) -> str:
+    """Now, as the contract reads the column that is the business date: what is gone is gone from today on."""
+    now = clock.now()
+    if ENTITIES[entity.entity].columns[entity.business_date].type == "date":
+        return now.strftime(entity.format.date_format or "%Y-%m-%d")
+    return now.strftime(entity.format.timestamp_format or "%Y-%m-%dT%H:%M:%SZ")
 
 
 def _now_as(endpoint: Endpoint) -> str | int:
