@@ -40,6 +40,11 @@ class Postgres:
             self.run("postgres", f"alter system set {name} = off")
         self.run("postgres", "select pg_reload_conf()")
 
+    @property
+    def data(self) -> Path:
+        """The server's folder."""
+        return Path(self._server.pgdata)
+
     def uri(self, name: str) -> str:
         """The URI of a database."""
         return str(self._server.get_uri()).replace("/postgres?", f"/{name}?")

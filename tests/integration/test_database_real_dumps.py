@@ -22,6 +22,7 @@ from factories.databases import (
     northwind_sqlite,
     sqlite_uri,
 )
+from integration.running import perennial, perennial_json
 from perennial.core.connections import EnvironmentConnections
 from perennial.core.settings import REPOSITORY, Settings, load_settings
 from perennial.ledger.batches import committed
@@ -239,3 +240,50 @@ def test_a_table_with_a_blank_in_its_name_is_read(tmp_path):
         sqlite_uri(path), tmp_path, {"table": "Order Details", "watermark": "OrderID"}, {"product_key": "ProductID"}
     )
     assert _rows(reader) == 2_155
+
+
+CHANGED = """
+    insert into orders (order_id, customer_id, employee_id, order_date, ship_country)
+        values (20001, 'ALFKI', 1, '1998-05-07', 'Germany');
+    insert into order_details values (20001, 1, 18, 10, 0), (20001, 2, 19, 1, 0.1);
+    update order_details set quantity = quantity + 1 where order_id = 11077 and product_id = 2;
+    update customers set country = 'Austria' where customer_id = 'ALFKI';
+    delete from customers where customer_id = 'PARIS';
+"""
+
+
+@pytest.mark.slow
+def test_two_days_of_northwind_from_one_database_with_orders_corrections_and_a_deleted_client(postgres, tmp_path):
+    name = postgres.create(northwind_script(reference("data/northwind")))
+    config = {
+        "PERENNIAL_CONFIG": str(REPOSITORY / "config/examples/northwind"),
+        "AIRFLOW_CONN_NORTHWIND": postgres.uri(name),
+    }
+    home = tmp_path / "home"
+    perennial(home, "run", PERENNIAL_CLOCK="1998-05-06T20:00:00+00:00", **config)
+
+    def sql(query: str) -> list[dict]:
+        return perennial_json(home, "sql", query, **config)
+
+    [first] = sql(
+        "select sum(revenue_total) as revenue, count(*) as clients, sum(orders_total) as orders from client_metrics"
+    )
+    assert (round(float(first["revenue"]), 2), first["clients"], first["orders"]) == (1_265_793.04, 91, 830)
+    assert sorted(path.name for path in (home / "outbox/1998-05-06").iterdir()) == [
+        "best_accounts__account_manager", "overdue_accounts__account_manager",
+    ]  # fmt: skip
+    postgres.run(name, CHANGED)
+    perennial(home, "run", PERENNIAL_CLOCK="1998-05-07T20:00:00+00:00", **config)
+    corrected = float(
+        postgres.run(
+            name, "select unit_price * (1 - discount) from order_details where order_id = 11077 and product_id = 2"
+        )[0][0]
+    )
+    [second] = sql("select sum(amount) as revenue, count(distinct order_key) as orders from fct_order_lines")
+    assert round(float(second["revenue"]) - 1_265_793.04, 2) == round(180 + 17.1 + corrected, 2)
+    assert second["orders"] == 831
+    clients = {row["client_key"]: row["country"] for row in sql("select client_key, country from dim_clients")}
+    assert clients["ALFKI"] == "Austria"
+    [sums] = sql("select sum(landed) as landed, sum(loaded + quarantined + duplicate) as accounted from ledger_batches")
+    assert sums["landed"] == sums["accounted"]
+    assert "PARIS" not in clients

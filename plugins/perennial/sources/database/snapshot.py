@@ -45,7 +45,15 @@ def snapshot(request: Request, place: Place, path: Path | None, columns: Sequenc
     name = f"{dated}{number + 1}"
     notes += (f"{gone} keys vanished",) if gone else ()
     yield FetchedFile(changes, name, {"snapshot": number + 1}, rows, notes=notes)
-    before.unlink(missing_ok=True)
+    _forget_others(request, after)
+
+
+def _forget_others(request: Request, kept: Path) -> None:
+    """Remove snapshots that no cursor names any more, also those of a fetch that was killed."""
+    for file in request.state.iterdir():
+        entity, _, number = file.name.removesuffix(".parquet").rpartition(".")
+        if entity == request.entity_name and number.isdigit() and file != kept:
+            file.unlink()
 
 
 def _keys(place: Place) -> list[str]:
