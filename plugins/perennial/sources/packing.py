@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import zipfile
 import zlib
@@ -128,8 +129,12 @@ def _of_zip(path: Path) -> Iterator[bytes]:
             member = _only_member(archive)
             with archive.open(member) as stream:
                 yield from _chunks(stream)
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, OverflowError) as error:
         raise PackingError(f"not a whole zip file: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # its index points to before its beginning; anything else is of the disk
+            raise
+        raise PackingError("not a whole zip file: its index leads nowhere") from None
     except (NotImplementedError, RuntimeError) as error:
         raise PackingError(f"packed in a way that is not read here: {error}", "pack it by deflate") from None
 
