@@ -196,3 +196,26 @@ def test_what_was_answered_becomes_a_landed_file_without_a_next_request(hooks, s
     assert [row["order_id"] for row in rows_below(shop.landing, "web/orders_*.jsonl")] == ["o1"]
     hooks.post("/web/orders", content=signed(order(2))[0], headers=signed(order(2))[1])
     assert [row["order_id"] for row in _spooled(shop)] == ["o2"]
+
+
+def test_the_example_of_the_documents_is_a_config_and_takes_an_order_with_its_lines(tmp_path, monkeypatch):
+    import textwrap
+
+    from perennial.core.settings import REPOSITORY, load_settings
+
+    text = (REPOSITORY / "docs/sources.md").read_text().split("## Events: webhooks and queues")[1]
+    example = textwrap.dedent(text.split("```yaml\n")[1].split("```")[0])
+    config = write_config(tmp_path / "config")
+    indented = textwrap.indent(example, "  ")
+    (config / "sources.yml").write_text(f"version: 1\nsources:\n{indented}")
+    monkeypatch.setenv("PERENNIAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PERENNIAL_CONFIG", str(config))
+    monkeypatch.setenv("AIRFLOW_CONN_WEB_HOOK", json.dumps({"conn_type": "http", "password": SECRET}))
+    settings = load_settings()
+    head = {"id": "o1", "customer": "c1", "sold_at": "2026-01-01T12:00:00Z"}
+    lines = [{"sku": "a", "quantity": 1, "amount": 2.5}, {"sku": "b", "quantity": 2, "amount": 4}]
+    body, headers = signed({"topic": "order.created", "updated_at": "1", "order": {**head, "lines": lines}})
+    assert client_of(settings).post("/web/orders", content=body, headers=headers).json() == {"rows": 2}
+    rows = _spooled(settings)
+    assert [row["sku"] for row in rows] == ["a", "b"]
+    assert {row["_event"]["order"]["id"] for row in rows} == {"o1"}
