@@ -1,8 +1,8 @@
 """Pairs of records that share a value, and the first rule that makes them one client.
 
 Rules, in order; a pair is joined by the first that holds, none holds where birth dates contradict. First names agree
-where they are equal, nearly equal, a short form, or an initial that is nobody else's; one may be missing where the birth
-date is equal and nobody else is known by the value:
+where they are equal, nearly equal, a short form, or an initial that is nobody else's; one may be missing where the
+birth date is equal and nobody else is known by the value:
 
 | rule | the two share | and |
 |---|---|---|

@@ -26,15 +26,25 @@ from perennial.warehouse.reader import Published, open_published
 
 _CHUNK = 50_000
 
-# Coarser than any normalisation: records that differ in all of these cannot be joined.
-_KEYS = """
+# Coarser than any normalisation: records that differ in all of these cannot be joined. A phone that is written in full
+# is only the same as one that is written alike, or as one that is not written in full and ends alike.
+_KEYS = r"""
+with phones as materialized (
+    select distinct
+        client_ref,
+        phone,
+        regexp_full_match(phone, '\+1[2-9][0-9]{9}|\+[2-9][0-9]{7,14}')
+            and not regexp_matches(phone, '^\+[2-9][0-9]?[0-9]?0') as is_full,
+        right(regexp_replace(regexp_replace(phone, '(x|ext|доб|#).*', '', 'i'), '[^0-9]', '', 'g'), 7) as ending
+    from known
+    where phone is not null
+)
 select client_ref, hash('e', translate(split_part(split_part(lower(trim(email)), '@', 1), '+', 1), '.-<> ', '')) as h
 from known where email is not null
 union all
-select
-    client_ref,
-    hash('p', right(regexp_replace(regexp_replace(phone, '(x|ext|доб|#).*', '', 'i'), '[^0-9]', '', 'g'), 7))
-from known where phone is not null
+select client_ref, hash('f', phone) from phones where is_full
+union all
+select client_ref, hash('p', ending) from phones where ending in (select ending from phones where not is_full)
 union all
 select client_ref, hash('t', regexp_replace(tax_number, '[^0-9]', '', 'g')) from known where tax_number is not null
 union all
@@ -189,10 +199,10 @@ def record_readers(
 ) -> Iterator[Iterator[pa.RecordBatchReader] | None]:
     """The records that may be linked (or all), then their values; None when there are none."""
     decided = _refs(decisions)
-    params = {"decided": decided, "as_of": run.as_of}
+    params = {"decided": decided, "as_of": run.as_of.isoformat()}
     with build_connection(settings, run, read_only=True) as connection:
-        connection.execute(_bound(_KNOWN, params))
-        connection.execute(_ALL if everyone else _bound(_WANTED, params))
+        for statement in look(run.as_of.isoformat(), decided, everyone=everyone):
+            connection.execute(statement)
         if connection.execute("select 1 from wanted limit 1").fetchall():
             connection.register("namespaces", _namespaces(settings))
             company = client_ref_sql("namespace", "company_key")
@@ -203,6 +213,15 @@ def record_readers(
             yield None
 
 
+def look(as_of: str, decided: list[str], *, everyone: bool = False) -> tuple[str, str]:
+    """The statements that make `known` (what the day knows of raw.clients) and `wanted` (who may be joined).
+
+    `decided`: records that people decided about, which are wanted in any case.
+    """
+    wanted = _ALL if everyone else _bound(_WANTED, {"decided": decided})
+    return _bound(_KNOWN, {"as_of": as_of}), wanted
+
+
 def _refs(decisions: Sequence[Decision]) -> list[str]:
     return sorted({ref for one in decisions for ref in (one.left_ref, one.right_ref)})
 
@@ -211,9 +230,7 @@ def _bound(sql: str, params: dict[str, Any]) -> str:
     """A view and a relation take no parameters: dates and ids (digits, letters) are written as literals."""
     for name, value in params.items():
         text = (
-            literal(value.isoformat())
-            if not isinstance(value, list)
-            else f"cast([{', '.join(map(literal, value))}] as varchar[])"
+            literal(value) if not isinstance(value, list) else f"cast([{', '.join(map(literal, value))}] as varchar[])"
         )
         sql = sql.replace(f"${name}", text)
     return sql
