@@ -45,7 +45,7 @@ class Raw:
         for line, row in enumerate(rows, start=2):
             delivery = {
                 "_source": "shop", "_batch_id": f"{entity}-{batch_seq}", "_batch_seq": batch_seq, "_line": line,
-                "_file": f"{entity}_{day}.csv", "_business_date": day, "_row_hash": f"{batch_seq}-{line}",
+                "_file": f"{entity}_{day}.csv", "_business_date": day,
                 "_version": None, "_deleted": False, "_precedence": 100, "_extra": None,
             }  # fmt: skip
             key = row.get("client_key")

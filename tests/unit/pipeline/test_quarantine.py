@@ -130,7 +130,10 @@ def test_a_reference_that_is_known_by_now_lets_the_rows_in(zone):
     assert (done.batch.loaded, _fates(zone)[1]) == (1, 0)
 
 
-@pytest.mark.parametrize("kill_at", ["write_raw", "place", "record_actions", "carry_out"])
+_SLOW = [pytest.param(at, marks=pytest.mark.slow) for at in ("write_raw", "record_actions", "carry_out")]
+
+
+@pytest.mark.parametrize("kill_at", ["place", *_SLOW])
 def test_L1_a_replay_that_was_killed_anywhere_and_done_again_loads_once(zone, tmp_path, monkeypatch, kill_at):
     report = _bad_sales(zone)
     path = _corrected(zone, report, tmp_path, _mended)
