@@ -19,7 +19,8 @@ class FileFormat(Frozen):
     """How the file is written. A file that differs from it (delimiter, encoding) is refused with what was found.
 
     `.gz`, `.zst` and `.zip` (of one file) at the end of a name say how it is packed. In nested formats (jsonl, xml) the
-    `source` of a column is a path: `customer.email` in JSON, `customer/email`, `@id` or `../@id` from the row in XML.
+    `source` of a column is a path from the row: `customer.email` in JSON, `customer/email` or `@id` in XML; `../id` and
+    `../@id` lead to what holds the row.
     """
 
     type: Literal["csv", "excel", "jsonl", "xml", "parquet"] = "csv"
