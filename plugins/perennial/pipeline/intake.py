@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from perennial.contracts.entities import ENTITIES, EntityName
 from perennial.contracts.records import BatchReport, BatchState
 from perennial.contracts.sources import Source, SourceEntity
-from perennial.core.errors import ContractViolation, Problem
+from perennial.core.errors import ContractViolation, Problem, RetryableError
 from perennial.core.files import place
 from perennial.core.ids import digest_of
 from perennial.ledger import batches, consents
@@ -35,7 +35,8 @@ from perennial.quality.raw import consent_events, write_raw
 from perennial.sources.inspection import Inspected, inspect
 from perennial.sources.landing import LandedFile
 from perennial.sources.shelf import carry_out, to_archive, to_refused
-from perennial.sources.staging import StagedFile, open_scratch, stage, unreadable
+from perennial.sources.staging import StagedFile, arrive, open_scratch, unreadable
+from perennial.sources.staging import settle as settle_rows
 
 
 @dataclass
@@ -94,10 +95,10 @@ class Intake:
                 return []
             found = self._sort(inspected)
             self._archive(found.finished)
-            with self._staged(found, scratch) as (connection, staged):
+            with self._read(found, scratch) as (checker, staged):
                 reports = [self._refuse(one) for one in found.broken]
                 if found.taken:
-                    reports += self._take_batch(connection, found, staged, scratch)
+                    reports += self._take_batch(checker, found, staged, scratch)
         return reports
 
     @contextmanager
@@ -156,17 +157,30 @@ class Intake:
             carry_out(self.settings, move)
 
     @contextmanager
-    def _staged(self, found: Sorted, scratch: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[StagedFile]]]:
-        """The rows of the fresh files in a scratch database; a file that DuckDB cannot read is sorted as broken."""
+    def _read(self, found: Sorted, scratch: Path) -> Iterator[tuple[Checker, list[StagedFile]]]:
+        """The rows of the fresh files, judged, in a scratch database; what DuckDB cannot read is sorted as broken."""
         with ExitStack() as stack:
             connection = stack.enter_context(open_scratch(scratch / "spill"))
             try:
-                staged = stage(connection, found.fresh, self.contract)
+                checker = self._judged_rows(connection, found)
+            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+                raise _no_room(self.ledger, error) from error
             except duckdb.Error as error:
+                connection.close()
                 self._sort_out_unreadable(found, scratch, error)
                 connection = stack.enter_context(open_scratch(scratch / "spill"))
-                staged = stage(connection, found.fresh, self.contract)
-            yield connection, staged
+                checker = self._judged_rows(connection, found)
+            staged = settle_rows(connection, found.fresh, self.contract)
+            checker.settle()
+            yield checker, staged
+
+    def _judged_rows(self, connection: duckdb.DuckDBPyConnection, found: Sorted) -> Checker:
+        arrive(connection, found.fresh, self.contract)
+        odd = any(one.odd_spaces for one in found.fresh)
+        checker = Checker(connection, self.source, self.contract, self.settings.company.zone, odd_spaces=odd)
+        known = {reference.entity: self._raw_paths(reference.entity) for reference in self.contract.references}
+        checker.judge_arriving(known)
+        return checker
 
     def _sort_out_unreadable(self, found: Sorted, scratch: Path, error: duckdb.Error) -> None:
         reasons = unreadable(found.fresh, self.contract, scratch / "spill")
@@ -186,12 +200,9 @@ class Intake:
         return self.ledger.refuse_file(one.file, one.sha256, problem, landed=max(one.lines - 1, 0))
 
     def _take_batch(
-        self, connection: duckdb.DuckDBPyConnection, found: Sorted, staged: Sequence[StagedFile], scratch: Path
+        self, checker: Checker, found: Sorted, staged: Sequence[StagedFile], scratch: Path
     ) -> list[BatchReport]:
-        odd = any(one.odd_spaces for one in found.fresh)
-        checker = Checker(connection, self.source, self.contract, self.settings.company.zone, odd_spaces=odd)
-        checker.check({reference.entity: self._raw_paths(reference.entity) for reference in self.contract.references})
-        mark_duplicates(connection, checker.entity, self._raw_paths(self.contract.entity, source=self.ledger.source))
+        mark_duplicates(checker, self._raw_paths(self.contract.entity, source=self.ledger.source))
         judged = self._judge(checker, found, staged)
         if not self._unchanged([one.file for one in found.taken]):
             return []
@@ -347,6 +358,13 @@ class Intake:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.settings.home).as_posix()
+
+
+def _no_room(ledger: Recorder, error: duckdb.Error) -> RetryableError:
+    """The machine, not the file, is at fault: nothing is refused, and the files stay where they are."""
+    said = str(error).splitlines()[0][:200]
+    fix = "make room on the disk of the home folder; the same command then goes on, nothing is lost"
+    return RetryableError(Problem(f"{ledger.source}.{ledger.source_entity}", f"cannot be read: {said}", fix))
 
 
 def _as_of(found: Sorted, counts: Counts) -> date | None:

@@ -1,6 +1,6 @@
 """The set-based pass: every row of `landed` becomes a typed row of `checked`, tagged with the rules that it breaks.
 
-`checked` has file_no, file, line, business_date, client_ref, the canonical columns, row_hash, and
+`checked` has file_no, file, line, business_date, client_ref, the canonical columns, and
     broken     bit i is set when rule i of `Checker.rules` that quarantines is broken; 0 is a good row
     noticed    the same for rules that only warn
     is_guest   an order line without a client, or of a client that is not known
@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -25,7 +25,7 @@ from perennial.core.errors import ConfigError, Problem
 from perennial.core.ids import client_ref_sql
 from perennial.core.sqltext import literal, literals
 from perennial.quality import expressions
-from perennial.quality.rules import STRUCTURE, Rule, column_types, key_rule, rules_of
+from perennial.quality.rules import NEVER, STRUCTURE, Rule, column_types, key_rule, reference_value, rules_of
 
 _BITS_OF_BIGINT = 62
 
@@ -81,17 +81,60 @@ class Checker:
             self.rules.append(key_rule(contract))
 
     def check(self, known: Mapping[EntityName, Sequence[str]]) -> None:
-        """Make `checked`. `known` gives the raw Parquet files of each entity that the contract refers to.
+        """Make `checked` of the table `landed`. `known` gives the raw Parquet files of each entity that is referred to.
 
         Raises ConfigError for a pattern that DuckDB's regular expressions (RE2) do not take.
         """
+        self._prepare(known)
+        rows = self._selected(self.typed_rows(), "file_no, file, line")
+        self.connection.execute(f"create table checked as {rows} order by file_no, line")
+        self._mark_contradictions("checked")
+
+    def judge_arriving(self, known: Mapping[EntityName, Sequence[str]]) -> None:
+        """Make `judged` of the view `arriving`, in one pass; staging then tells the lines and makes `checked` of it.
+
+        It has what `checked` has but file and line, and `texts`, what a bad row held in the order of `text_names`.
+        """
+        self._prepare(known)
+        raws = ", ".join(f"{name} as raw_{name}" for name in self._text_names)
+        rows = self._typed(f"select *, {raws} from arriving", [f"raw_{n}" for n in self._text_names], lazily=True)
+        held = f"[{', '.join(f'raw_{name}' for name in self._text_names)}]"
+        rows = self._selected(rows, "file_no, given_line", f", case when broken <> 0 then {held} end as texts")
+        self.connection.execute(f"create table judged as {rows}")
+
+    def settle(self) -> None:
+        """After staging has made `checked`: keys twice in a file, and `landed`, the text of the bad rows."""
+        late = self._mark_contradictions("judged")
+        if late:
+            self._keep_texts()
+        held = "coalesce(late.texts, checked.texts) as texts" if late else "checked.texts"
+        join = "left join late on checked.row_id = late.row_id" if late else ""
+        names = ", ".join(f"texts[{n}] as {name}" for n, name in enumerate(self._text_names, start=1))
+        self.connection.execute(f"""
+            create view landed as
+            select file_no, file, file_date, line, {names}, extra
+            from (select checked.* exclude (texts), {held} from checked {join}) where texts is not null
+        """)
+
+    @property
+    def _text_names(self) -> list[str]:
+        return [*self.contract.columns, "version", "deleted"]
+
+    def _keep_texts(self) -> None:
+        """The texts of rows that were found bad late, read once more from the files."""
+        held = f"[{', '.join(self._text_names)}]"
+        self.connection.execute(f"""
+            create table late as
+            select row_id, texts
+            from (select row_number() over () - 1 as row_id, {held} as texts from arriving) as again
+            semi join (select rowid as row_id from judged where broken <> 0 and texts is null) using (row_id)
+        """)
+
+    def _prepare(self, known: Mapping[EntityName, Sequence[str]]) -> None:
         self._try_patterns()
         for index, reference in enumerate(self.contract.references):
             column = "client_ref" if reference.entity == "clients" else ENTITIES[reference.entity].key[0]
             self._make_known(index, column, known.get(reference.entity, ()))
-        self.connection.execute(f"create table checked as {self._select()}")
-        if self.entity.kind == "entities" and self.contract.events is None:  # events stand in the order of arrival
-            self._mark_contradictions()
 
     def _try_patterns(self) -> None:
         for name, column in self.contract.columns.items():
@@ -109,31 +152,49 @@ class Checker:
             f"create table known_{index} as select distinct {name} as known from {source} where {name} is not null"
         )
 
-    def _select(self) -> str:
+    def _selected(self, rows: str, places: str, more: str = "") -> str:
+        """SQL for the columns of `checked` from typed rows; `places` are those that say where a row stands."""
         names = ", ".join(self.entity.columns)
-        reference = "client_ref" if self._has_client else "null::varchar"
+        reference = "client_ref" if self._has_client else "null::varchar as client_ref"
         quarantines = [(i, rule) for i, rule in enumerate(self.rules) if not rule.only_warns]
         warns = [(i, rule) for i, rule in enumerate(self.rules) if rule.only_warns]
         return f"""
-            select
-                file_no, file, line, business_date, {reference} as client_ref, {names},
-                version, is_deleted, extra, {expressions.row_hash(self.contract)} as row_hash,
-                {self._bits(quarantines)} as broken, {self._bits(warns)} as noticed,
-                {self._guest()} as is_guest, false as duplicate
-            from ({self.typed_rows()})
-            order by file_no, line
+            select {places}, business_date, {reference}, {names}, version, is_deleted, extra, broken, noticed, is_guest,
+                false as duplicate{more}
+            from (
+                select
+                    *, {self._bits(quarantines)} as broken, {self._bits(warns)} as noticed, {self._guest()} as is_guest
+                from (select *{"".join(f", {test}" for test in self._knowns())} from ({rows}))
+            )
         """
+
+    def _knowns(self) -> list[str]:
+        """SQL for `is_known_<i>`: whether what reference i names is loaded; asked once, however many rules need it."""
+        return [
+            f"{reference_value(reference)} in (select known from known_{index}) as is_known_{index}"
+            for index, reference in enumerate(self.contract.references)
+        ]
 
     def typed_rows(self, only: str = "") -> str:
         """SQL for the landed rows with `text_<column>` beside each typed column; `only` is a condition on `landed`."""
         where = f"where {only}" if only else ""
-        columns = self.contract.columns.items()
-        texts = [f"{expressions.text_of(n, c, odd_spaces=self.odd_spaces)} as text_{n}" for n, c in columns]
+        return self._typed(f"select * from landed {where}", ["file", "line"], lazily=False)
+
+    def _typed(self, source: str, places: Sequence[str], *, lazily: bool) -> str:
+        """SQL for typed rows. Lazily: the text of a column that is not text is null where its value is told."""
         version, deleted = expressions.version(self.contract), expressions.is_deleted(self.contract)
-        common = f"file_no, file, file_date, line, {version} as version, {deleted} as is_deleted, extra"
-        inner = f"select {common}, {', '.join(texts)} from landed {where}"
-        typed = ", ".join(self._typed_columns())
-        rows = f"select *, {typed} from ({inner})"
+        common = ["file_no", "file_date", *places, f"{version} as version", f"{deleted} as is_deleted", "extra"]
+        common += ["given_line"] if lazily else []
+        quick = self._quick_columns() if lazily else {}
+        rows = (
+            f"select *, {', '.join(f'{sql} as quick_{n}' for n, sql in quick.items())} from ({source})"
+            if quick
+            else source
+        )
+        texts = [f"{self._text(n, is_quick=n in quick)} as text_{n}" for n in self.contract.columns]
+        kept = [f"quick_{name}" for name in quick]
+        rows = f"select {', '.join([*common, *kept, *texts])} from ({rows})"
+        rows = f"select *, {', '.join(self._typed_columns(quick))} from ({rows})"
         if self.entity.name == "order_lines":
             kind, amount = expressions.line_kind(self.contract), expressions.amount(self.contract)
             rows = f"select *, {kind} as line_kind, {amount} as amount from ({rows})"
@@ -141,17 +202,29 @@ class Checker:
         dated = expressions.business_date(self.contract, self.zone)
         return f"select *, {reference} as client_ref, {dated} as business_date from ({rows})"
 
+    def _quick_columns(self) -> dict[str, str]:
+        """SQL for the columns whose usual forms are told without looking at their text."""
+        kinds, form = self.entity.columns, self.contract.format
+        found = {n: expressions.typed_quickly(n, c, kinds[n].type, form) for n, c in self.contract.columns.items()}
+        return {name: sql for name, sql in found.items() if sql is not None}
+
+    def _text(self, name: str, *, is_quick: bool) -> str:
+        text = expressions.text_of(name, self.contract.columns[name], odd_spaces=self.odd_spaces)
+        return f"case when quick_{name} is null then {text} end" if is_quick else text
+
     @property
     def _has_client(self) -> bool:
         return "client_key" in self.contract.columns
 
-    def _typed_columns(self) -> list[str]:
+    def _typed_columns(self, quick: Container[str]) -> list[str]:
         """SQL for each canonical column but the two that are computed from others."""
         columns = []
         computed = {"line_kind", "amount"} if self.entity.name == "order_lines" else set()
         for name, kind in self.entity.columns.items():
             if name in self.contract.columns:
                 value = expressions.typed(f"text_{name}", kind.type, self.contract.format)
+                if name in quick:
+                    value = f"case when quick_{name} is not null then quick_{name} else {value} end"
                 columns.append(f"{value} as {'given_amount' if name in computed else name}")
             elif name in self.contract.constants:
                 columns.append(f"{literal(self.contract.constants[name])} as {name}")
@@ -160,9 +233,13 @@ class Checker:
         return columns
 
     def _bits(self, numbered: Sequence[tuple[int, Rule]]) -> str:
+        """SQL for the mask; a row that breaks nothing, as nearly all do, costs one look at each rule."""
         kind = self.mask_type
-        bits = [f"case when {self._applies(rule)} then {2**i}::{kind} else 0::{kind} end" for i, rule in numbered]
-        return " + ".join(bits) if bits else f"0::{kind}"
+        tests = [(i, self._applies(rule)) for i, rule in numbered if rule.test != NEVER]
+        if not tests:
+            return f"0::{kind}"
+        bits = " + ".join(f"case when {test} then {2**i}::{kind} else 0::{kind} end" for i, test in tests)
+        return f"case when {' or '.join(f'({test})' for _i, test in tests)} then {bits} else 0::{kind} end"
 
     def _applies(self, rule: Rule) -> str:
         """The rule's test; a tombstone needs its key and its business date, and nothing else."""
@@ -179,25 +256,33 @@ class Checker:
         if self.entity.name != "order_lines":
             return "false"
         unknown = [
-            f" or client_ref not in (select known from known_{index})"
+            f" or not is_known_{index}"
             for index, reference in enumerate(self.contract.references)
             if reference.entity == "clients"
         ]
         guest = f"(client_ref is null{''.join(unknown)})" if self._has_client else "true"
         return guest if self.contract.deleted is None else f"(not is_deleted and {guest})"
 
-    def _mark_contradictions(self) -> None:
-        key = ", ".join(self.entity.key)
-        same = " and ".join(f"checked.{name} = twice.{name}" for name in self.entity.key)
+    def _mark_contradictions(self, table: str) -> bool:
+        """Mark an entity's key with two contents in one file and version; whether there is any."""
+        if self.entity.kind != "entities" or self.contract.events is not None:  # events stand in the order of arrival
+            return False
+        key = f"file_no, {', '.join(self.entity.key)}, version"
+        same = " and ".join(f"{table}.{name} is not distinct from twice.{name}" for name in key.split(", "))
         bit = 2 ** (len(self.rules) - 1)
-        self.connection.execute(f"""
-            update checked set broken = broken + {bit}
+        self.connection.execute(
+            f"create or replace table several as select {key} from {table} group by {key} having count(*) > 1"
+        )
+        changed = self._one(f"""
+            update {table} set broken = broken + {bit}
             from (
-                select file_no, {key}, version from checked
-                group by file_no, {key}, version having count(distinct row_hash) > 1
+                select {key}
+                from {table} semi join several on {same.replace("twice.", "several.")}
+                group by {key} having count(distinct {expressions.row_hash(self.contract)}) > 1
             ) as twice
-            where checked.file_no = twice.file_no and {same} and checked.version is not distinct from twice.version
+            where {same}
         """)
+        return bool(changed[0])
 
     def counts(self) -> Counts:
         """Count the rows by their fate and by rule."""

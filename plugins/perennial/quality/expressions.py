@@ -9,8 +9,11 @@ from perennial.contracts.connections import ARRIVAL
 from perennial.contracts.entities import ENTITIES, SQL_TYPES, ColumnType
 from perennial.contracts.sources import FileFormat, LineKindRule, SourceColumn, SourceEntity
 from perennial.core.sqltext import literal, literals
+from perennial.quality.zones import local_date
 
 _SPACES = "' \t\r\n\u00a0'"  # the characters themselves: DuckDB knows no escape for the last
+_HARD_SPACE = "\u00a0"
+_ODD_SPACES = "\t\r\n" + _HARD_SPACE
 _OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)"
 _ISO_TIME = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?" + _OFFSET + "?)?"
 _HAS_OFFSET = ":.*" + _OFFSET + "$"
@@ -22,11 +25,44 @@ _UTC = "timezone('UTC', {})"
 def text_of(name: str, column: SourceColumn, *, odd_spaces: bool) -> str:
     """The value as text: transformed, and null when nothing is left of it.
 
-    Without tabs and hard spaces in the files the plain trim gives the same, at a tenth of the time.
+    Most values have no space at their ends, which takes less time to see than to trim them. Without tabs and hard
+    spaces in the files the plain trim is enough.
     """
-    stripped = f"trim({name}, {_SPACES})" if odd_spaces else f"trim({name})"
-    done = {"none": name, "strip": stripped, "upper": f"upper({stripped})", "lower": f"lower({stripped})"}
-    return _mapped(f"nullif({done[column.transform]}, '')", column.map)
+    ends = [" ", *(_ODD_SPACES if odd_spaces else "")]
+    at_ends = " or ".join([f"{name} < '!'", *(f"ends_with({name}, {literal(one)})" for one in ends)])
+    at_ends += f" or starts_with({name}, {literal(_HARD_SPACE)})" if odd_spaces else ""
+    trimmed = f"trim({name}, {_SPACES})" if odd_spaces else f"trim({name})"
+    stripped = f"case when {at_ends} then nullif({trimmed}, '') else {name} end"
+    done = {
+        "none": f"nullif({name}, '')",
+        "strip": stripped,
+        "upper": f"upper({stripped})",
+        "lower": f"lower({stripped})",
+    }
+    return _mapped(done[column.transform], column.map)
+
+
+def typed_quickly(name: str, column: SourceColumn, kind: ColumnType, form: FileFormat) -> str | None:
+    """SQL for the usual forms of a value as it stands in the file, null for all others, which `typed` then judges.
+
+    It takes nothing that `typed` does not take. None where there is no such short way.
+    """
+    if column.map:
+        return None
+    if kind == "decimal" and form.decimal == "." and form.thousands is None:
+        return f"try_cast({name} as {SQL_TYPES['decimal']})"
+    starts = f"{name} >= '0' and {name} < ':'"
+    if kind == "date" and form.date_format is None:
+        whole = f"{starts} and strlen({name}) = 10 and right({name}, 1) >= '0'"
+        return f"case when {whole} then try_strptime({name}, '%Y-%m-%d')::date end"
+    if kind == "timestamp" and form.timestamp_format is None:
+        zulu = f"{starts} and strlen({name}) = 20 and ends_with({name}, 'Z')"
+        found = f"when {zulu} then try_strptime({name}, '%Y-%m-%dT%H:%M:%SZ')"
+        if form.timestamps_in == "UTC":
+            plain = f"try_strptime(replace({name}, ' ', 'T') || 'Z', '%Y-%m-%dT%H:%M:%SZ')"
+            found += f" when {starts} and strlen({name}) = 19 then {plain}"
+        return f"case {found} end"
+    return None
 
 
 def _mapped(text: str, words: Mapping[str, str]) -> str:
@@ -115,7 +151,7 @@ def business_date(contract: SourceEntity, zone: str) -> str:
 def date_of(contract: SourceEntity, name: str, zone: str) -> str:
     """The date of a date column, or of a timestamp column in the company's zone."""
     if ENTITIES[contract.entity].columns[name].type == "timestamp":
-        return f"cast(timezone({literal(zone)}, timezone('UTC', {name})) as date)"
+        return local_date(zone, name)
     return name
 
 
@@ -141,7 +177,11 @@ def amount(contract: SourceEntity) -> str:
     if "unit_price" not in contract.columns:
         return "given_amount"
     product = "cast(quantity as decimal(19,4)) * cast(unit_price as decimal(19,4))"
-    computed = f"try_cast({product} as {SQL_TYPES['decimal']})"
+    whole, price = "try_cast(quantity as decimal(5,0))", "try_cast(unit_price as decimal(13,4))"
+    computed = (  # the usual case fits into 64 bits, which takes a thirtieth of the time
+        f"case when {whole} = quantity and {price} is not null then {whole} * {price} "
+        f"else try_cast({product} as {SQL_TYPES['decimal']}) end"
+    )
     return f"coalesce(given_amount, {computed})" if "amount" in contract.columns else computed
 
 
@@ -172,12 +212,14 @@ def is_deleted(contract: SourceEntity) -> str:
     )
 
 
-def row_hash(contract: SourceEntity) -> str:
-    """The md5 of the canonical columns in their order, version and tombstone behind them; null and '' differ.
+def row_hash(contract: SourceEntity, *, version: str = "version", is_deleted: str = "is_deleted", of: str = "") -> str:
+    """SQL for what a row says, to compare it with others: the same over `checked` and over raw, whose names differ.
+
+    The md5 of the canonical columns in their order, version and tombstone behind them; null and '' differ.
 
     An order of arrival is no part of it: an event that is delivered again says nothing new.
     """
-    names = [*ENTITIES[contract.entity].columns]
-    names += ["version"] if contract.version and contract.version != ARRIVAL else []
-    names += ["is_deleted"] if contract.deleted else []
+    names = [f"{of}{name}" for name in ENTITIES[contract.entity].columns]
+    names += [version] if contract.version and contract.version != ARRIVAL else []
+    names += [is_deleted] if contract.deleted else []
     return f"md5(concat_ws(chr(31), {', '.join(f'coalesce({name}::varchar, chr(30))' for name in names)}))"

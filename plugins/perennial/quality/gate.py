@@ -27,7 +27,7 @@ from perennial.quality.history import BatchRule
 
 _SAMPLE_ROWS = 100_000
 _HASH_RANGE = 16**8
-_MARGIN = 1.1
+_MARGIN = 1.5
 _KEPT_SITES = 14
 _ALL = "all rules"
 _UNDATED = date(1970, 1, 1)
@@ -239,12 +239,13 @@ def _rule_said(row: Any) -> str:
 def _sample_frame(checker: Checker, good: int) -> Any:
     """At most 100,000 loaded rows: those of the smallest hashes, so the same ones for the same rows (L2)."""
     bound = min(_HASH_RANGE, round(_HASH_RANGE * _MARGIN * _SAMPLE_ROWS / good)) - 1  # so few have to be sorted
+    digest = f"hash({', '.join(checker.contract.columns)})"
     kinds = ENTITIES[checker.contract.entity].columns
     columns = [f"{n}::double as {n}" if kinds[n].type == "decimal" else n for n in checker.contract.columns]
     return checker.connection.execute(f"""
         select {", ".join(columns)} from checked
-        where broken = 0 and not duplicate and row_hash[:8] <= '{bound:08x}'
-        order by row_hash limit {_SAMPLE_ROWS}
+        where broken = 0 and not duplicate and {digest} >> 32 <= {bound}
+        order by {digest} limit {_SAMPLE_ROWS}
     """).df()
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import duckdb
 
 from perennial.contracts.entities import RAW_COLUMNS, Entity
-from perennial.core.sqltext import identifier, literal, literals
+from perennial.core.sqltext import literal, literals
+from perennial.quality import expressions
 from perennial.quality.checking import Checker
+from perennial.quality.duplicates import raw_rows
 
 SUFFIX = ".repeats.parquet"
 _HASH = "('0x' || left({}, 16))::ubigint"
@@ -36,7 +38,7 @@ def write_repeats(checker: Checker, path: Path, *, batch_seq: int) -> int:
         copy (
             select
                 {key}, {batch_seq}::bigint as seq, file, line, business_date, version,
-                {_HASH.format("row_hash")} as digest
+                {_HASH.format(expressions.row_hash(checker.contract))} as digest
             from checked where broken = 0 and duplicate order by file, line
         ) to {literal(str(path))} (format parquet, compression zstd)
     """).fetchone()
@@ -55,15 +57,15 @@ def make_revived(checker: Checker, raw_paths: Sequence[str], repeats: Sequence[s
     under which the good rows stand in the order of versions.
     """
     connection, entity = checker.connection, checker.entity
-    names = ", ".join(identifier(name) for name in (*entity.columns, *RAW_COLUMNS))
-    raw = f"(select {names} from read_parquet([{literals(raw_paths)}]))"
+    raw = f"({raw_rows(entity, raw_paths)})"
     _make_items(connection, entity, raw, repeats, seq)
     chosen = ", ".join(_MOVED.get(name, f"raw.{name}") + f" as {name}" for name in (*entity.columns, *RAW_COLUMNS))
     same = " and ".join(f"raw.{name} = places.{name}" for name in entity.key)
+    said = expressions.row_hash(checker.contract, version="raw._version", is_deleted="raw._deleted", of="raw.")
     connection.execute(f"""
         create table revived as
         select {chosen}
-        from places inner join {raw} as raw on {same} and {_HASH.format("raw._row_hash")} = places.digest
+        from places inner join {raw} as raw on {same} and {_HASH.format(said)} = places.digest
         qualify row_number() over (
             partition by places.seq, places.file, places.line order by raw._batch_seq, raw._file, raw._line
         ) = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from perennial.contracts.entities import ENTITIES, SQL_TYPES, ColumnType
-from perennial.contracts.sources import SourceColumn, SourceEntity
+from perennial.contracts.sources import Reference, SourceColumn, SourceEntity
 from perennial.core.sqltext import literal, literals
 from perennial.quality import expressions
 
@@ -22,6 +22,7 @@ _A_VALUE_OF: dict[ColumnType, str] = {
     "text": "a text",
 }
 STRUCTURE = "structure"
+NEVER = "false"  # the test of a rule that no single row breaks
 _AT_THE_SOURCE = "correct it at the source and land the file again"
 
 
@@ -59,11 +60,17 @@ def structure_message(kind: str) -> str:
         f"case {kind} when 'MISSING COLUMNS' then 'the line has too few columns' "
         f"when 'TOO MANY COLUMNS' then 'the line has too many columns' "
         f"when 'UNQUOTED VALUE' then 'a quotation mark is opened and not closed, or stands inside a value' "
-        f"else 'the line cannot be read: ' || lower({kind}) end"
+        f"when 'LINE SIZE OVER MAXIMUM' then 'the line is longer than can be read' "
+        f"else 'the line cannot be read: ' || case when {kind} = upper({kind}) then lower({kind}) else {kind} end end"
     )
 
 
-STRUCTURE_FIX = "quote values that hold the delimiter or a quotation mark, and land the file again"
+def structure_fix(kind: str) -> str:
+    """SQL for what to do about such a line: DuckDB's kinds are of CSV, others are said by the format's own reader."""
+    return f"case when {kind} = upper({kind}) then {literal(_QUOTE)} else {literal(_AT_THE_SOURCE)} end"
+
+
+_QUOTE = "quote values that hold the delimiter or a quotation mark, and land the file again"
 
 
 def _column_rules(contract: SourceEntity, name: str, zone: str) -> Iterator[Rule]:
@@ -130,15 +137,19 @@ def _negative_rule(contract: SourceEntity) -> Rule:
 
 
 def _future_rule(contract: SourceEntity, name: str, zone: str) -> Rule:
-    test = f"{expressions.date_of(contract, name, zone)} > business_date"
+    test = f"{expressions.date_of(contract, name, zone)} > business_date" if name != contract.business_date else NEVER
     said = f"{_said_value(contract, name)} || ' lies after the business date ' || business_date::varchar"
     return Rule(f"future:{name}", name, test, said, "correct the date, or send the row in the file of its day")
 
 
+def reference_value(reference: Reference) -> str:
+    """The column in which a reference stands once it is checked."""
+    return "client_ref" if reference.entity == "clients" else reference.column
+
+
 def _reference_rules(contract: SourceEntity) -> Iterator[Rule]:
     for index, reference in enumerate(contract.references):
-        value = "client_ref" if reference.entity == "clients" else reference.column
-        test = f"{value} is not null and {value} not in (select known from known_{index})"
+        test = f"{reference_value(reference)} is not null and not is_known_{index}"
         message = f"{_said_value(contract, reference.column)} || {literal(f' is not known in {reference.entity}')}"
         warns = reference.on_missing == "warn"
         fix = f"land its row of {reference.entity} first, then this file again"

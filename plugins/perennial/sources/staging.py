@@ -1,9 +1,12 @@
-"""The rows of a batch's files as text in a scratch DuckDB, each with its file and line; nothing is judged here.
+"""The rows of a batch's files: a view that reads them where they lie, then the file and the line of each row.
 
-Afterwards the connection has
-    landed    view: file_no, file, file_date, line, one text column per mapped canonical column, version, deleted (text
-              or null), extra (JSON or null)
+`arrive` makes, before anything is read,
+    arriving  view: file_no, file_date, given_line, one text column per mapped canonical column, version, deleted (text
+              or null), extra (JSON or null); reading it fills the tables of what is no row
+Whoever reads it makes the table `judged` of it, in the order of the rows and with file_no; `settle` then makes
+    checked   view: `judged` with row_id, file, file_date and line
     rejected  table: file_no, file, file_date, line, kind, raw: lines that are not rows of this file's shape
+So the text of a row is in memory only while it is looked at.
 """
 
 from __future__ import annotations
@@ -18,12 +21,14 @@ import pyarrow as pa
 
 from perennial.contracts.entities import ENTITIES, ColumnType
 from perennial.contracts.sources import SourceEntity
+from perennial.core.errors import ContractViolation, Problem
 from perennial.core.sqltext import identifier, literal, literals
 from perennial.sources.inspection import Inspected, converted_columns
 from perennial.sources.text import open_text, record_lines
 
 _MEMORY_LIMIT = "2GB"
 _RECORDS_AT_ONCE = 100_000
+_MOST_STEPS = 500  # more changes between line and row number than this are joined, not written into the SQL
 _LINE_MAP = pa.schema([("file_no", pa.int32()), ("record", pa.int64()), ("line", pa.int64()), ("blank", pa.bool_())])
 
 
@@ -51,21 +56,48 @@ def open_scratch(folder: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def arrive(connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected], contract: SourceEntity) -> None:
+    """Make the view `arriving` over all files; files with the same columns in the same order are read together."""
+    connection.execute("create table files (file_no integer, path varchar, file varchar, file_date date)")
+    connection.execute("create table rejects (file_no integer, record bigint, kind varchar, raw varchar)")
+    connection.execute("create table line_of_row (row_id bigint, line bigint)")
+    connection.execute("create table line_of_reject (file_no integer, record bigint, line bigint)")
+    number, scans = 0, list[str]()
+    for scan_no, group in enumerate(_groups(files)):
+        rows = [[number + n, str(one.readable), one.file.name, one.file.file_date] for n, one in enumerate(group)]
+        connection.executemany("insert into files values (?, ?, ?, ?)", rows)
+        scans.append(_scan(connection, group, contract, number, scan_no))
+        number += len(group)
+    connection.execute(f"create view arriving as {' union all '.join(scans or [_nothing(contract)])}")
+
+
+def settle(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected], contract: SourceEntity
+) -> list[StagedFile]:
+    """What was read, file by file, once `judged` is there; makes `checked` and `rejected`."""
+    if contract.format.type == "csv":
+        for scan_no in range(len(_groups(files))):
+            _keep_rejects(connection, scan_no)
+    connection.execute("""
+        create table spans as
+        select file_no, min(rowid) as first_row, count(*) as rows, max(rowid) as last_row from judged group by file_no
+    """)
+    _assert_in_order(connection)
+    counted = _counts(connection, files)
+    steps = _map_lines(connection, counted, contract)
+    _make_views(connection, contract, counted, steps)
+    return [one for _number, one in sorted(counted.items(), key=lambda item: files.index(item[1].file))]
+
+
 def stage(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected], contract: SourceEntity
 ) -> list[StagedFile]:
-    """Read all files, each once. Raises duckdb.Error where one cannot be read at all (see `unreadable`)."""
-    _make_tables(connection, files, contract)
-    for number, group in enumerate(_groups(files)):
-        _read(connection, group, contract, number)
-    connection.execute("""
-        create table spans as
-        select files.file_no, min(rows_read.rowid) as first_row, count(*) as rows
-        from rows_read inner join files using (path) group by files.file_no
-    """)
-    counted = _counts(connection, files)
-    _map_lines(connection, counted, contract)
-    _make_views(connection, contract, files)
+    """Read files whole: the tables `landed` (every row as text, with file_no, file, file_date, line) and `rejected`."""
+    arrive(connection, files, contract)
+    connection.execute("create table judged as select * from arriving")
+    counted = settle(connection, files, contract)
+    connection.execute("create table landed as select * exclude (row_id, given_line) from checked")
+    connection.execute("drop view checked")
     return counted
 
 
@@ -75,23 +107,13 @@ def unreadable(files: Sequence[Inspected], contract: SourceEntity, scratch: Path
     for file in files:
         with open_scratch(scratch) as connection:
             try:
-                stage(connection, [file], contract)
+                arrive(connection, [file], contract)
+                connection.execute("create table judged as select * from arriving")
+            except (duckdb.IOException, duckdb.OutOfMemoryException):
+                raise  # of the machine, not of the file
             except duckdb.Error as error:
                 reasons[file.file.name] = str(error).splitlines()[0][:200]
     return reasons
-
-
-def _make_tables(connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected], contract: SourceEntity) -> None:
-    columns = "".join(f"{name} varchar, " for name in (*contract.columns, "version", "deleted"))
-    line = "line bigint, " if _is_converted(files) else ""
-    connection.execute(f"create table rows_read ({columns}extra varchar, {line}path varchar)")
-    connection.execute("create table files (file_no integer, path varchar, file varchar, file_date date)")
-    connection.execute("create table rejects (file_no integer, record bigint, kind varchar, raw varchar)")
-    connection.execute("create table line_of_row (file_no integer, row_in_file bigint, line bigint)")
-    connection.execute("create table line_of_reject (file_no integer, record bigint, line bigint)")
-    rows = [[number, str(file.readable), file.file.name, file.file.file_date] for number, file in enumerate(files)]
-    if rows:
-        connection.executemany("insert into files values (?, ?, ?, ?)", rows)
 
 
 def _groups(files: Sequence[Inspected]) -> list[list[Inspected]]:
@@ -103,65 +125,70 @@ def _groups(files: Sequence[Inspected]) -> list[list[Inspected]]:
     return list(groups.values())
 
 
-def _is_converted(files: Sequence[Inspected]) -> bool:
-    """Whether inspection made Parquet of Excel, JSON or XML: text columns c0, c1, ... with the line of each row."""
-    return any(file.line_column for file in files)
-
-
-def _read(
-    connection: duckdb.DuckDBPyConnection, group: Sequence[Inspected], contract: SourceEntity, number: int
-) -> None:
-    first, is_csv = group[0], contract.format.type == "csv"
+def _scan(
+    connection: duckdb.DuckDBPyConnection, group: Sequence[Inspected], contract: SourceEntity, number: int, scan_no: int
+) -> str:
+    """SQL that reads the files of one group; `number` is that of its first file."""
+    first = group[0]
     paths = literals(str(file.readable) for file in group)
+    file_no = f"{number}" if len(group) == 1 else f"{number} + file_index"
+    common = f"({file_no})::integer as file_no, {_date_of_file(group)} as file_date"
     if first.line_column:
-        _read_converted(connection, group, contract, paths)
-        return
-    scan = _csv_scan(paths, first, contract, number) if is_csv else _parquet_scan(paths, first)
+        return f"select {common}, {_converted(connection, group, contract, number)} from read_parquet([{paths}])"
     kinds = ENTITIES[contract.entity].columns
-    texts = [_as_text(first, column.source, kinds[name].type) for name, column in contract.columns.items()]
-    texts += [_as_text(first, source, "text") if source else "null" for source in _version_and_deleted(contract)]
-    extra = _extra(first, contract)
-    connection.execute(f"insert into rows_read select {', '.join(texts)}, {extra}, filename from {scan}")
-    if is_csv:
-        _keep_rejects(connection, number)
+    texts = [f"{_as_text(first, c.source, kinds[name].type)} as {name}" for name, c in contract.columns.items()]
+    for name, source in zip(("version", "deleted"), _version_and_deleted(contract), strict=True):
+        texts.append(f"{_as_text(first, source, 'text') if source else 'null::varchar'} as {name}")
+    is_csv = contract.format.type == "csv"
+    scan = _csv_scan(paths, first, contract, scan_no) if is_csv else _parquet_scan(paths, first)
+    texts.append(f"{_extra(first, contract)} as extra")
+    return f"select {common}, null::bigint as given_line, {', '.join(texts)} from {scan}"
 
 
-def _read_converted(
-    connection: duckdb.DuckDBPyConnection, group: Sequence[Inspected], contract: SourceEntity, paths: str
-) -> None:
+def _date_of_file(group: Sequence[Inspected]) -> str:
+    dates = [f"date '{one.file.file_date}'" if one.file.file_date else "null::date" for one in group]
+    return dates[0] if len(set(dates)) == 1 else f"list_extract([{', '.join(dates)}], file_index::bigint + 1)"
+
+
+def _nothing(contract: SourceEntity) -> str:
+    names = ", ".join(f"null::varchar as {name}" for name in (*contract.columns, "version", "deleted", "extra"))
+    common = "0::integer as file_no, null::date as file_date, null::bigint as given_line"
+    return f"select {common}, {names} where false"
+
+
+def _converted(
+    connection: duckdb.DuckDBPyConnection, group: Sequence[Inspected], contract: SourceEntity, number: int
+) -> str:
     """Files of formats/: a column for each path of the contract, `_extra`, the line; rejects stand in a file beside."""
-    sources = converted_columns(contract)
-    named = [*(column.source for column in contract.columns.values()), *_version_and_deleted(contract)]
-    texts = ", ".join(f"c{sources.index(source)}" if source else "null" for source in named)
-    line = identifier(group[0].line_column)
-    connection.execute(
-        f"insert into rows_read select {texts}, _extra, {line}, filename from read_parquet([{paths}], filename = true)"
-    )
-    for file in group:
+    sources, line = converted_columns(contract), identifier(group[0].line_column)
+    named = {name: column.source for name, column in contract.columns.items()}
+    named |= {n: s or "" for n, s in zip(("version", "deleted"), _version_and_deleted(contract), strict=True)}
+    texts = [f"{f'c{sources.index(source)}' if source else 'null::varchar'} as {n}" for n, source in named.items()]
+    for n, file in enumerate(group):
         if file.rejects is not None:
             connection.execute(
-                f"insert into rejects select files.file_no, r.{line}, r.kind, r.raw "
-                "from read_parquet($1) as r cross join files where files.path = $2",
-                [str(file.rejects), str(file.readable)],
+                f"insert into rejects select {number + n}, {line}, kind, raw from read_parquet($1)", [str(file.rejects)]
             )
+    return f"{line}::bigint as given_line, {', '.join(texts)}, _extra as extra"
 
 
-def _keep_rejects(connection: duckdb.DuckDBPyConnection, number: int) -> None:
+def _keep_rejects(connection: duckdb.DuckDBPyConnection, scan_no: int) -> None:
     """One row for each line that was rejected, though several things may be wrong with it."""
     connection.execute(f"""
         insert into rejects
         select files.file_no, errors.line, min(errors.error_type::varchar), any_value(errors.csv_line)
-        from errors_{number} as errors
-        inner join scans_{number} as scans on errors.scan_id = scans.scan_id and errors.file_id = scans.file_id
+        from errors_{scan_no} as errors
+        inner join scans_{scan_no} as scans on errors.scan_id = scans.scan_id and errors.file_id = scans.file_id
         inner join files on scans.file_path = files.path
         group by files.file_no, errors.line
     """)
 
 
 def _parquet_scan(paths: str, first: Inspected) -> str:
-    columns = ", ".join(identifier(name) for name in first.header)
-    names = ", ".join(_positions(first))
-    return f"(select {columns}, filename from read_parquet([{paths}], filename = true)) as scan({names}, filename)"
+    columns = ", ".join(
+        f"{identifier(name)} as {place}" for name, place in zip(first.header, _positions(first), strict=True)
+    )
+    return f"(select {columns}, file_index from read_parquet([{paths}]))"
 
 
 def _positions(first: Inspected) -> list[str]:
@@ -207,56 +234,73 @@ def _extra(first: Inspected, contract: SourceEntity) -> str:
         for name, position in zip(first.header, _positions(first), strict=True)
         if name not in known
     ]
-    return f"json_object({', '.join(pairs)})::varchar" if pairs else "null"
+    return f"json_object({', '.join(pairs)})::varchar" if pairs else "null::varchar"
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected]) -> list[StagedFile]:
+def _assert_in_order(connection: duckdb.DuckDBPyConnection) -> None:
+    """The line of a row is told from its place: the rows of a file must stand together."""
+    if connection.execute("select count(*) from spans where last_row - first_row + 1 <> rows").fetchone() != (0,):
+        raise ContractViolation(Problem("judged", "the rows of a file do not stand together"))
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected]) -> dict[int, StagedFile]:
+    """By file_no."""
     rows = dict(connection.execute("select file_no, rows from spans").fetchall())
     rejected = dict(connection.execute("select file_no, count(*) from rejects group by file_no").fetchall())
-    return [StagedFile(file, rows.get(n, 0), rejected.get(n, 0)) for n, file in enumerate(files)]
+    by_path = {str(file.readable): file for file in files}
+    numbers = connection.execute("select file_no, path from files").fetchall()
+    return {n: StagedFile(by_path[path], rows.get(n, 0), rejected.get(n, 0)) for n, path in numbers}
 
 
-def _map_lines(connection: duckdb.DuckDBPyConnection, counted: Sequence[StagedFile], contract: SourceEntity) -> None:
-    """Where a row is not simply on the line of its number: files with rejects, blank lines or line ends in fields."""
+def _map_lines(
+    connection: duckdb.DuckDBPyConnection, counted: dict[int, StagedFile], contract: SourceEntity
+) -> list[tuple[int, int]]:
+    """Where a row is not simply on the line of its number: files with rejects, blank lines or line ends in fields.
+
+    Gives the rows from which on a number is added to all further lines of their file: (row_id, sum). Where that would
+    not do, the line of each row is in `line_of_row`.
+    """
     if contract.format.type != "csv":
-        return
+        return []
     by_records: list[int] = []
-    for number, staged in enumerate(counted):
+    for number, staged in counted.items():
         one_line_each = staged.landed + 1 == staged.file.lines
         if not one_line_each and _map_by_reading(connection, number, staged, contract):
             continue
         if staged.rejected:
             by_records.append(number)
-    if by_records:
-        _map_by_records(connection, by_records)
+    return _map_by_records(connection, by_records) if by_records else []
 
 
-def _map_by_records(connection: duckdb.DuckDBPyConnection, numbers: list[int]) -> None:
+def _map_by_records(connection: duckdb.DuckDBPyConnection, numbers: list[int]) -> list[tuple[int, int]]:
     """The k-th good row stands on line k + 1 + (number of rejects before it), when each record is one line."""
     chosen = ", ".join(map(str, numbers))
     connection.execute(
         f"insert into line_of_reject select file_no, record, record from rejects where file_no in ({chosen})"
     )
     connection.execute(f"""
-        insert into line_of_row
-        with goods as (
-            select spans.file_no, rows_read.rowid - spans.first_row + 1 as row_in_file
-            from rows_read
-            inner join files using (path)
-            inner join spans on files.file_no = spans.file_no
-            where files.file_no in ({chosen})
-        ),
-        numbered as (
+        create table steps as
+        with numbered as (
             select file_no, record, row_number() over (partition by file_no order by record) as nth
             from rejects where file_no in ({chosen})
-        ),
-        steps as (
-            select file_no, record - nth as from_row, max(nth) as shift from numbered group by file_no, record - nth
         )
-        select goods.file_no, goods.row_in_file, goods.row_in_file + 1 + coalesce(steps.shift, 0)
-        from goods
-        asof left join steps on goods.file_no = steps.file_no and goods.row_in_file >= steps.from_row
+        select file_no, first_row + record - nth - 1 as row_id, max(nth) as shift
+        from numbered inner join spans using (file_no)
+        where record - nth <= spans.rows  -- behind the last row there is nothing to move
+        group by file_no, first_row + record - nth - 1
     """)
+    steps = connection.execute("select row_id, shift from steps order by row_id, shift").fetchall()
+    if len(steps) <= _MOST_STEPS:
+        starts = connection.execute("select first_row, 0 from spans").fetchall()
+        return sorted(dict((*starts, *steps)).items())
+    connection.execute("""
+        insert into line_of_row
+        select judged.rowid, judged.rowid - spans.first_row + 2 + steps.shift
+        from judged
+        inner join spans using (file_no)
+        asof inner join steps on judged.file_no = steps.file_no and judged.rowid >= steps.row_id
+    """)
+    return []
 
 
 def _map_by_reading(
@@ -275,7 +319,7 @@ def _map_by_reading(
         return False
     connection.execute("""
         create or replace temp table good_records as
-        select records.file_no, row_number() over (order by records.record) as row_in_file, records.line
+        select row_number() over (order by records.record) - 1 as nth, records.line
         from records
         anti join rejects on records.file_no = rejects.file_no and records.record = rejects.record
         where not records.blank
@@ -283,7 +327,9 @@ def _map_by_reading(
     found = connection.execute("select count(*) from good_records").fetchone()
     if found is None or found[0] != staged.rows:
         return False
-    connection.execute("insert into line_of_row select * from good_records")
+    connection.execute(
+        "insert into line_of_row select first_row + nth, line from good_records, spans where file_no = $1", [number]
+    )
     connection.execute("""
         insert into line_of_reject
         select rejects.file_no, rejects.record, records.line from rejects inner join records using (file_no, record)
@@ -315,23 +361,31 @@ def _as_table(rows: list[tuple[int, int, int, bool]]) -> pa.Table:
     )
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, contract: SourceEntity, files: Sequence[Inspected]) -> None:
+def _make_views(
+    connection: duckdb.DuckDBPyConnection,
+    contract: SourceEntity,
+    counted: dict[int, StagedFile],
+    steps: list[tuple[int, int]],
+) -> None:
     header_lines = 1 if contract.format.type == "csv" else 0
-    row_in_file = "rows_read.rowid - spans.first_row + 1"
-    mapped = connection.execute("select count(*) from line_of_row").fetchone() != (0,)
-    join = (
-        f"left join line_of_row as m on spans.file_no = m.file_no and m.row_in_file = {row_in_file}" if mapped else ""
-    )
-    line = f"coalesce(m.line, {row_in_file} + {header_lines})" if mapped else f"{row_in_file} + {header_lines}"
-    line = "rows_read.line" if _is_converted(files) else line
-    columns = ", ".join(f"rows_read.{name}" for name in (*contract.columns, "version", "deleted"))
+    if len(counted) == 1:
+        [one] = counted.values()
+        file, day = literal(one.file.file.name), _date_of_file([one.file])
+        row, join = "judged.rowid + 1", ""
+    else:
+        file, day, row = "spans.file", "spans.file_date", "judged.rowid - spans.first_row + 1"
+        connection.execute("create table places as select * from spans inner join files using (file_no)")
+        join = "left join places as spans on judged.file_no = spans.file_no"
+    line = f"{row} + {header_lines}" + (f" + {_stepped(steps)}" if steps else "")
+    if connection.execute("select count(*) from line_of_row").fetchone() != (0,):
+        join += " left join line_of_row as m on judged.rowid = m.row_id"
+        line = f"coalesce(m.line, {line})"
+    if any(one.file.line_column for one in counted.values()):
+        line = "judged.given_line"
     connection.execute(f"""
-        create view landed as
-        select files.file_no, files.file, files.file_date, {line} as line, {columns}, rows_read.extra
-        from rows_read
-        inner join files using (path)
-        inner join spans on files.file_no = spans.file_no
-        {join}
+        create view checked as
+        select judged.rowid as row_id, {file} as file, {day} as file_date, {line} as line, judged.*
+        from judged {join}
     """)
     connection.execute("""
         create table rejected as
@@ -342,3 +396,11 @@ def _make_views(connection: duckdb.DuckDBPyConnection, contract: SourceEntity, f
         inner join files using (file_no)
         left join line_of_reject as m on rejects.file_no = m.file_no and rejects.record = m.record
     """)
+
+
+def _stepped(steps: Sequence[tuple[int, int]]) -> str:
+    """SQL for what is added to the line of a row: a search by halves through (row_id, sum), sorted."""
+    if len(steps) == 1:
+        return str(steps[0][1])
+    half = len(steps) // 2
+    return f"case when judged.rowid < {steps[half][0]} then {_stepped(steps[:half])} else {_stepped(steps[half:])} end"

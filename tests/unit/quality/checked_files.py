@@ -10,7 +10,7 @@ from perennial.quality.checking import Checker
 from perennial.sources.config import load_sources
 from perennial.sources.inspection import inspect
 from perennial.sources.landing import look
-from perennial.sources.staging import open_scratch, stage
+from perennial.sources.staging import arrive, open_scratch, settle
 
 
 @contextmanager
@@ -26,11 +26,13 @@ def checked(zone: Zone, source: str, entity: str):
     ]
     assert [file.problem for file in files] == [None] * len(files)
     with open_scratch(scratch) as connection:
-        stage(connection, files, contract)
+        arrive(connection, files, contract)
         checker = Checker(
             connection, definition, contract, zone.settings.company.zone, odd_spaces=any(f.odd_spaces for f in files)
         )
-        checker.check({})
+        checker.judge_arriving({})
+        settle(connection, files, contract)
+        checker.settle()
         yield checker
 
 

@@ -63,7 +63,7 @@ def test_great_expectations_tells_when_rows_that_sql_let_through_break_the_contr
     zone = Zone(tmp_path)
     zone.land(SALES_FILE, sales(sale(), sale(10002)))
     with checked(zone, "shop", "sales") as checker:
-        checker.connection.execute("update checked set order_key = 'not a key', quantity = -5")
+        checker.connection.execute("update judged set order_key = 'not a key', quantity = -5")
         with gate.open_gate(zone.settings.data_docs) as judge:
             verdict = judge.judge(checker, checker.counts(), name="shop.sales", batch_id="b1", as_of=None)
     assert not verdict.refused

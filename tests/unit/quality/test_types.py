@@ -252,9 +252,10 @@ def test_many_rules_fit_into_the_mask(tmp_path):
         narrow = checker.mask_type
         checker.rules = checker.rules * 4
         assert (narrow, checker.mask_type) == ("bigint", "hugeint")
-        for table in ("checked", "known_0", "known_1"):
+        for table in ("judged", "known_0", "known_1"):
             checker.connection.execute(f"drop table {table}")
-        checker.check({})
+        checker.connection.execute("drop table errors_0; drop table scans_0")
+        checker.judge_arriving({})
         assert values(checker, "broken") == [(0,)]
 
 
