@@ -33,7 +33,7 @@ TABLE = """
         timestamptz '2025-01-01' + n * interval '3 seconds' as sold_at, (1 + n % 3)::int as quantity,
         round((1 + n * 17 % 9999) / 100.0, 2) as sales_value, round((n % 90) / 100.0, 2) as discount,
         (n % 300)::int as store_id, timestamptz '2025-01-01' + n * interval '3 seconds' as updated_at
-    from generate_series(0, {rows} - 1) as n;
+    from generate_series(0::bigint, {rows} - 1) as n;
     create index on lines (updated_at);
 """
 SOURCES = """

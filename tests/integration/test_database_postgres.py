@@ -342,3 +342,44 @@ def test_the_check_names_each_step(postgres, tmp_path):
     reader.read = {**reader.read, "table": "orderz"}
     assert list(reader.check())[-1] == "table"
     assert "did you mean 'orders'" in reader.check()["table"]
+
+
+def test_two_servers_behind_one_name_are_told_since_the_second_may_lag(postgres, tmp_path, monkeypatch):
+    _, reader = _orders(postgres, tmp_path)
+    elsewhere = postgres.uri(postgres.create(ORDERS))
+    from perennial.sources.database import rows
+
+    monkeypatch.setattr(rows, "dsn_of", lambda session: elsewhere)  # a balancer would do this
+    with pytest.raises(ConfigError, match=r"do not see one server's snapshot -> .*adbc: false"):
+        reader.fetch()
+    assert len(_by_cursor(reader).fetch()) == 3
+
+
+def test_memory_does_not_grow_with_the_table(postgres, tmp_path):
+    """L26: the rows of one group are held, whatever the size; Arrow counts its own bytes."""
+    import pyarrow as pa
+
+    name, reader = _orders(postgres, tmp_path, "create table orders (id bigint, product text, updated_at timestamptz)")
+    reader.options = {"chunk_rows": 10_000}
+    peaks = []
+    from perennial.sources.database import landed
+
+    original = landed.pq.ParquetWriter.write_table
+
+    def watched(self, table, **named):
+        peaks.append(pa.total_allocated_bytes())
+        return original(self, table, **named)
+
+    for rows in (100_000, 300_000):
+        postgres.run(
+            name,
+            f"truncate orders; insert into orders select n, repeat('x', 300), timestamptz '2026-01-01' + n * interval '1 s' from generate_series(1, {rows}) as n",
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(landed.pq.ParquetWriter, "write_table", watched)
+            reader.cursor = {}
+            assert sum(file.rows or 0 for file in reader.files()) == rows
+        peaks, highest = [], max(peaks)
+        if rows == 100_000:
+            small = highest
+    assert highest < 1.3 * small

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from perennial.contracts.entities import ENTITIES
-from perennial.sources.database.errors import told
+from perennial.sources.database.errors import kind_of, told
 from perennial.sources.database.relation import Column, Relation
 from perennial.sources.database.session import Session, postgresql_settings
 from perennial.sources.database.watermark import Range, bound, conditions
@@ -143,13 +143,27 @@ def _by_adbc(session: Session, relation: Relation, span: Range | None) -> Iterat
             connection = stack.enter_context(adbc.connect(dsn_of(session)))
             cursor = stack.enter_context(connection.cursor())
             cursor.execute("set transaction isolation level repeatable read read only")
-            cursor.execute(f"set transaction snapshot '{snapshot}'")
+            _enter_snapshot(session, cursor, snapshot)
             for name, value in [*postgresql_settings(session), *values]:
                 cursor.execute("select set_config($1, $2, true)", (name, value))
                 cursor.fetchall()
             cursor.execute(text)
             reader = stack.enter_context(cursor.fetch_record_batch())
         yield _told_batches(session, reader)
+
+
+def _enter_snapshot(session: Session, cursor: Any, snapshot: str) -> None:
+    """See what the session sees. Behind a balancer the two may be at two servers, of which one lags: that is told."""
+    from adbc_driver_manager import DatabaseError
+
+    try:
+        cursor.execute(f"set transaction snapshot '{snapshot}'")
+    except DatabaseError as error:
+        if kind_of(error) == "away":
+            raise
+        message = f"two connections to {session.place.options.id} do not see one server's snapshot"
+        fix = f"name one server in connection {session.place.options.id}, or set adbc: false in its extra"
+        raise session.place.error(message, fix) from None
 
 
 def _told_batches(session: Session, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
