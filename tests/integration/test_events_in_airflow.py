@@ -47,7 +47,7 @@ def _until(holds, seconds):
                 return found
         except OSError:
             pass
-        time.sleep(0.5)
+        time.sleep(1)
     return pytest.fail("it never came to that")
 
 

@@ -250,6 +250,17 @@ def test_a_config_that_cannot_be_read_is_told_on_the_page(airflow, signed_in, ho
     assert "<strong>Perennial</strong>" in answer.text
 
 
+def test_the_file_that_the_plugin_manager_executes_is_short_and_imports_nothing_of_ours_when_it_is_read():
+    import ast
+
+    from perennial.core.settings import REPOSITORY
+
+    text = (REPOSITORY / "plugins/perennial_plugin.py").read_text()
+    assert len(text.splitlines()) <= 40
+    imported = [node.module for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)]
+    assert imported == ["__future__", "typing", "airflow.plugins_manager"]
+
+
 def test_airflows_menu_has_the_pages(airflow, signed_in):
     answer = airflow.get("/api/v2/plugins", headers={"Authorization": _admin(airflow)})
     (plugin,) = [one for one in answer.json()["plugins"] if one["name"] == "perennial"]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from factories.event_shop import complaint, free_port, hook_environment, order, signed, write_config
+from factories.event_shop import age_spool, complaint, free_port, hook_environment, order, signed, write_config
 from integration.running import REPOSITORY, environment
 
 pytestmark = pytest.mark.integration
@@ -137,14 +137,12 @@ def _ingested(server, monkeypatch):
 
     from perennial.core.settings import load_settings
     from perennial.pipeline.ingest import ingest
-    from perennial.sources.config import load_sources
-    from perennial.sources.events import land_due
 
     monkeypatch.setenv("PERENNIAL_HOME", str(server.home))
     monkeypatch.setenv("PERENNIAL_CONFIG", str(server.config))
     settings = load_settings()
-    land_due(settings, "web", load_sources(settings).sources["web"], everything=True)
-    reports = ingest(settings)
+    age_spool(settings.landing, 60)
+    reports = ingest(settings)  # it takes what is due, whose writer was killed
     keys = duckdb.sql(f"select order_key from read_parquet('{settings.raw}/order_lines/*.parquet')").fetchall()
     return [key for (key,) in keys], reports
 

@@ -22,6 +22,7 @@ from perennial.pipeline.recording import Recorder
 from perennial.pipeline.turns import turn
 from perennial.quality.gate import open_gate
 from perennial.sources.config import load_sources
+from perennial.sources.events import land_due
 from perennial.sources.inspection import checksum_of
 from perennial.sources.landing import LandedFile, Look, look, source_of
 from perennial.sources.shelf import Journal
@@ -46,6 +47,8 @@ def ingest(settings: Settings, source: str | None = None, *, until: date | None 
             stack.enter_context(turn(settings, f"ingest-{name}"))
             _finish_moves(settings, engine, name)
         gate = stack.enter_context(open_gate(settings.data_docs))
+        for name in names:
+            land_due(settings, name, sources.sources[name])  # events that were received, and whose writer may be gone
         found = {name: look(settings, name) for name in names}
         for name in names:
             reports += _refuse_strays(settings, engine, name, found[name])

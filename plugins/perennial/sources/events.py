@@ -103,8 +103,10 @@ class Spool:
         return RetryableError(Problem(self._where, f"events cannot be kept: {why}", fix))
 
     def _is_full(self, descriptor: int) -> bool:
+        """Also when it is due: under a steady stream nobody else might find it unlocked."""
         too_many = self._max_rows is not None and self._rows >= self._max_rows
-        return too_many or os.fstat(descriptor).st_size >= ROTATE_BYTES
+        is_due = self._entity.events is not None and _is_due(self._path, self._entity.events.wakes_within_seconds)
+        return too_many or is_due or os.fstat(descriptor).st_size >= ROTATE_BYTES
 
     @contextmanager
     def _own_file(self) -> Iterator[int]:

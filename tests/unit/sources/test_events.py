@@ -61,6 +61,16 @@ def test_events_wait_no_longer_than_the_entity_says_and_all_files_of_it_go_toget
     assert land_due(settings, "web", web) == []
 
 
+def test_a_steady_stream_lands_by_the_hand_of_its_writer(settings, web):
+    spool = _spool(settings, web)
+    spool.append([_line(1)])
+    (path,) = settings.landing.glob("web/.spool/*/*.jsonl")
+    age_spool(settings.landing, 11)
+    spool._path = next(path.parent.glob("*.jsonl"))
+    spool.append([_line(2)])
+    assert [row["order_id"] for row in rows_below(settings.landing, "web/orders_*.jsonl")] == ["o1", "o2"]
+
+
 def test_a_time_in_the_future_is_no_reason_to_wait(settings, web):
     _spool(settings, web).append([_line(1)])
     age_spool(settings.landing, -3_600)
