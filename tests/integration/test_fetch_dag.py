@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from factories.remote_home import CONNECTION, RemoteHome, content
 from factories.remote_places import sftp_server
+from integration.running import REPOSITORY
 
 pytestmark = pytest.mark.integration
 
@@ -53,3 +56,15 @@ def test_a_source_that_cannot_be_asked_is_red_and_says_why(home, dagbag, monkeyp
     monkeypatch.delenv(f"AIRFLOW_CONN_{CONNECTION.upper()}")
     run = dagbag.dags["fetch_sources"].test(run_conf={"source": "partner"})
     assert _tasks(run)["fetch_source"][1] == "failed"
+
+
+def test_the_dag_is_woken_by_a_trigger_as_soon_as_a_source_is_asked(home):
+    code = (
+        "import runpy\n"
+        "from airflow.serialization.serialized_objects import DagSerialization\n"
+        f"dag = runpy.run_path({str(REPOSITORY / 'dags/fetch_sources.py')!r})['fetch_sources']()\n"
+        "print('orchestration.fetch_trigger.FetchTrigger' in str(DagSerialization.to_dict(dag)))\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY / "plugins")}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "True"

@@ -291,7 +291,9 @@ def test_L1_a_fetch_that_is_killed_at_any_change_and_run_again_lands_every_file_
     assert number > 10
 
 
-def test_L1_a_kill_between_landing_and_cursor_fetches_again_what_was_already_taken_in(tmp_path, place, monkeypatch):
+def test_L1_a_kill_between_landing_and_cursor_fetches_again_and_ingestion_counts_every_row_once(
+    tmp_path, place, monkeypatch
+):
     """The first copy was ingested before the second fetch: it lands once more, and ingestion knows it by its bytes."""
     _put(place, "sales_1.csv", content(1))
     home = _home(tmp_path, place)
@@ -302,10 +304,13 @@ def test_L1_a_kill_between_landing_and_cursor_fetches_again_what_was_already_tak
         home.fetch_all()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    [name] = home.landed()
-    (home.settings.landing / name).unlink()
-    assert home.fetch().files == (name,)
-    assert home.landed() == {name: content(1).encode()}
+    first = home.only()
+    assert (first.landed, first.loaded) == (3, 3)
+    assert len(home.fetch().files) == 1
+    again = home.only()
+    assert (again.landed, again.loaded, again.quarantined, again.duplicate) == (3, 0, 0, 3)
+    assert home.fetch().files == ()
+    assert len(home.raw("order_lines")) == 3
 
 
 def test_a_source_is_due_when_its_minutes_have_passed(tmp_path, place):
