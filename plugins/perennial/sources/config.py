@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from perennial.contracts.entities import ENTITIES, Column
-from perennial.contracts.sources import FileFormat, Readiness, Source, SourceColumn, SourceEntity, SourcesFile
+from perennial.contracts.sources import FileFormat, Source, SourceColumn, SourceEntity, SourcesFile
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.settings import Settings
 from perennial.core.yamlfile import Key, YamlDocument, read_yaml, validate
@@ -59,7 +59,7 @@ def _mistakes(sources: SourcesFile) -> Iterator[Mistake]:
     supplied = {entity.entity for source in sources.sources.values() for entity in source.entities.values()}
     paths: dict[str, str] = {}
     for source_name, source in sources.sources.items():
-        yield from _marker_mistakes(("sources", source_name, "ready", "marker"), source.ready)
+        yield from _marker_mistakes(("sources", source_name, "ready"), source)
         for entity_name, contract in source.entities.items():
             at: tuple[Key, ...] = ("sources", source_name, "entities", entity_name)
             if contract.path in paths:
@@ -77,10 +77,14 @@ def _mistakes(sources: SourcesFile) -> Iterator[Mistake]:
             yield from _reference_mistakes(at, contract, supplied)
 
 
-def _marker_mistakes(at: tuple[Key, ...], ready: Readiness) -> Iterator[Mistake]:
-    rest = ready.marker.replace("{name}", "", 1)
-    if ready.marker.count("{name}") != 1 or not rest or set("/{}") & set(rest) or ready.marker.startswith("."):
-        yield at, f"{ready.marker!r} is not the name of a file beside {{name}}", "write it as in '{name}.done'"
+def _marker_mistakes(at: tuple[Key, ...], source: Source) -> Iterator[Mistake]:
+    marker = source.ready.marker
+    rest = marker.replace("{name}", "", 1)
+    if marker.count("{name}") != 1 or not rest or set("/{}") & set(rest) or marker.startswith("."):
+        yield (*at, "marker"), f"{marker!r} is not the name of a file beside {{name}}", "write it as in '{name}.done'"
+    if source.ready.by == "marker" and source.connection is not None and source.connection.kind != "files":
+        said = f"what comes by a connection of kind {source.connection.kind} lands whole, and without markers"
+        yield (*at, "by"), said, "take ready out"
 
 
 def _path_mistakes(at: tuple[Key, ...], contract: SourceEntity) -> Iterator[Mistake]:

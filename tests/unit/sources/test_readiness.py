@@ -122,6 +122,24 @@ def test_a_marker_must_be_the_name_of_a_file_beside_it(tmp_path, marker):
         ready_files(_zone(tmp_path, by="marker", marker=marker).settings, "shop")
 
 
+def test_what_is_fetched_has_no_markers_and_to_wait_for_them_is_a_mistake(tmp_path):
+    def change(sources):
+        entity = {
+            **sources["shop"]["entities"]["products"],
+            "path": "erp/products_{date}.parquet",
+            "database": {"table": "products", "mode": "snapshot", "key": ["id"]},
+        }
+        sources["erp"] = {
+            **sources["shop"],
+            "ready": {"by": "marker"},
+            "connection": {"kind": "database", "id": "erp"},
+            "entities": {"products": entity},
+        }
+
+    with pytest.raises(ConfigError, match="what comes by a connection of kind database lands whole"):
+        ready_files(Zone(tmp_path, change).settings, "erp")
+
+
 def test_the_trigger_wakes_for_the_marker_and_not_for_the_file(tmp_path, monkeypatch):
     zone = _zone(tmp_path, by="marker")
     monkeypatch.setenv("PERENNIAL_HOME", str(zone.home))
