@@ -23,7 +23,7 @@ class Listing:
 
     def __init__(self, plan: Plan, client: Client) -> None:
         self._plan, self._client = plan, client
-        self.steady = True  # False: records came or went while pages were counted, so that one may not have been seen
+        self.steady = True  # False: records went while pages were counted, so that one may not have been seen
 
     def records(self, variables: Mapping[str, Any]) -> Iterator[Record]:
         """Every record, one after the other. Raises PermanentError when the pages go in a circle."""
@@ -53,7 +53,8 @@ class Listing:
         paginator = self._plan.paginator_of(endpoint)
         turn: Turn | None = first_turn(paginator)
         asked_before: set[bytes] = set()
-        page_before, total = b"", None
+        page_before: bytes = b""
+        total: int | None = None
         for _page in range(endpoint.max_pages):
             if turn is None:
                 return
@@ -67,14 +68,18 @@ class Listing:
             yield from records
             page_before = page
             answer = Answer(got.headers, got.envelope, [record.value for record in records])
-            self.steady &= total in {None, total_of(paginator, answer)}
-            total = total_of(paginator, answer)
-            turn = self._next(endpoint, turn, answer)
+            turn, total = self._next(endpoint, turn, answer, total)
         raise self._problem(endpoint, f"there are more than {endpoint.max_pages} pages", "raise max_pages")
 
-    def _next(self, endpoint: Endpoint, turn: Turn, answer: Answer) -> Turn | None:
+    def _next(
+        self, endpoint: Endpoint, turn: Turn, answer: Answer, total: int | None
+    ) -> tuple[Turn | None, int | None]:
+        """The next turn, and the total of this page. More records are seen twice at worst; fewer hide one."""
+        paginator = self._plan.paginator_of(endpoint)
         try:
-            return next_turn(self._plan.paginator_of(endpoint), turn, answer)
+            now = total_of(paginator, answer)
+            self.steady &= total is None or now is None or now >= total
+            return next_turn(paginator, turn, answer), now
         except PagesProblemError as problem:
             raise self._problem(endpoint, str(problem), "correct the paginator") from None
 

@@ -105,7 +105,7 @@ class HeaderLink(Frozen):
 class OffsetPages(Frozen):
     """`{offset}` grows by the records read, until a page is empty, or `total` is reached.
 
-    A record that vanishes meanwhile moves the others up, so that one is not seen: a `total` that changes tells it.
+    A record that vanishes meanwhile moves the others up, so that one is not seen: a `total` that shrinks tells it.
     """
 
     kind: Literal["offset"]

@@ -76,13 +76,14 @@ def next_turn(paginator: Paginator, turn: Turn, answer: Answer) -> Turn | None:
             return _next_since_id(paginator, turn, answer)
 
 
-def total_of(paginator: Paginator, answer: Answer) -> str | None:
-    """How many records there are by the answer, where pages are counted and it tells."""
+def total_of(paginator: Paginator, answer: Answer) -> int | None:
+    """How many records there are by the answer, where pages are counted and it tells. Raises PagesProblemError."""
+    total = None
     if isinstance(paginator, OffsetPages) and paginator.total:
-        return str(resolve(answer.envelope, paginator.total))
+        total = resolve(answer.envelope, paginator.total)
     if isinstance(paginator, NumberedPages) and paginator.total_header:
-        return answer.headers.get(paginator.total_header.lower())
-    return None
+        total = answer.headers.get(paginator.total_header.lower())
+    return None if total is None else _whole_number(total, "the total")
 
 
 def links_in(header: str) -> Iterator[tuple[str, str]]:

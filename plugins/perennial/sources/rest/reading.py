@@ -73,7 +73,7 @@ class Reading:
         if listing.steady:
             self._mark = later(self._mark, best)
             return
-        self._note("records came or went while it was read: the same range is read again next time")
+        self._note("records went while it was read: the same range is read again next time")
         self._whole = False
 
     def _since(self) -> str | int | None:
