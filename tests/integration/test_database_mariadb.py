@@ -96,7 +96,7 @@ def test_a_statement_that_runs_too_long_is_told_with_its_setting(mariadb, tmp_pa
         ({"table": "order"}, "did you mean 'orders'"),
         ({"watermark": "update_at"}, "did you mean 'updated_at'"),
         ({"table": None, "query": "select idd from orders"}, "no such column"),
-        ({"table": None, "query": "select * from orderz"}, "no such table"),
+        ({"table": None, "query": "select * from orderz"}, "did you mean 'orders'"),
     ],
 )
 def test_a_mistake_is_told(mariadb, tmp_path, read, told):

@@ -245,7 +245,7 @@ MISTAKES = [
     ({"watermark": "product"}, {}, "is neither a time, a date nor a number"),
     ({"look_back": 3}, {}, "look_back does not fit updated_at, a timestamp with time zone -> use look_back_minutes"),
     ({}, {"product_key": "ID"}, "columns.product_key: there is no column 'ID' -> did you mean 'id'"),
-    ({"table": None, "query": "select * from order_s"}, {}, "no such table"),
+    ({"table": None, "query": "select * from order_s"}, {}, "does not exist -> did you mean 'orders'"),
     ({"table": None, "query": "select idd from orders"}, {}, "no such column"),
     ({"table": None, "query": "select id as x, product as x from orders"}, {}, "the column 'x' twice"),
     ({"table": None, "query": "select from where"}, {}, "the query is not valid"),

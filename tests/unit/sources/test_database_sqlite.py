@@ -252,3 +252,9 @@ def test_as_text_loses_nothing():
     }  # fmt: skip
     assert {value: as_text(value) for value in values} == values
     assert as_text({"é": [1, Decimal("0.1")]}) == '{"é": [1, "0.1"]}'
+
+
+def test_a_query_of_a_table_that_is_not_there_is_told_with_the_nearest(tmp_path):
+    _, reader = _reader(tmp_path, table=None, query="select * from main.order_s")
+    with pytest.raises(ConfigError, match=r"no such table: main.order_s -> did you mean 'orders'\?"):
+        reader.fetch()

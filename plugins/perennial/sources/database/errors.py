@@ -61,8 +61,8 @@ _AWAY = (
 _FIXES = {
     "sign in": "correct login and password of connection {id}, and let this machine sign in",
     "database": "correct the database's name (schema) in connection {id}",
-    "table": "correct table or query in sources.yml; `perennial sources check` names what is there",
-    "column": "correct the query in sources.yml; `perennial sources check` names what is there",
+    "table": "correct the query in sources.yml",
+    "column": "correct the query in sources.yml",
     "right": "grant select on it to the login of connection {id}",
     "syntax": "correct the query in sources.yml",
     "writes": "a source is only ever read: take what writes out of the query",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +15,13 @@ from sqlalchemy.sql import quoted_name
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
+from perennial.core.errors import ConfigError
 from perennial.sources.database.errors import told
 from perennial.sources.database.place import DELETED, Place
 from perennial.sources.database.session import Session
 
+# PostgreSQL, SQLite, MySQL
+_MISSING_TABLE = re.compile(r"(?:relation \"|no such table: |Table ')(?:[^\"'.]*\.)?([^\"'.]+)")
 _ALIAS = "perennial_query"
 _GLOT = {"postgresql": "postgres", "mssql": "tsql"}
 
@@ -54,7 +59,7 @@ def relation_of(session: Session) -> Relation:
     """The relation with its columns. Raises ConfigError for a table that is not there and a query that is not one."""
     place = session.place
     source = _table(session, place.read.table) if place.read.table else _wrapped(place, session.dialect)
-    with told(place), session.limited():
+    with _nearest_table(session), told(place), session.limited():
         result: sa.CursorResult[Any] = session.connection.execute(
             sa.select(sa.literal_column("*")).select_from(source).where(sa.false())
         )
@@ -63,6 +68,22 @@ def relation_of(session: Session) -> Relation:
     columns = tuple(Column(name, code if isinstance(code, int) else None) for name, code in description)
     _refuse_twice(place, [column.name for column in columns])
     return Relation(source, columns)
+
+
+@contextmanager
+def _nearest_table(session: Session) -> Iterator[None]:
+    """A query that names a table which is not there is told with the nearest that is."""
+    try:
+        yield
+    except ConfigError as error:
+        [problem] = error.problems
+        missing = _MISSING_TABLE.search(problem.message)
+        if missing is None:
+            raise
+        session.connection.rollback()
+        inspector = sa.inspect(session.connection)
+        known = [*inspector.get_table_names(), *inspector.get_view_names()]
+        raise session.place.error(problem.message, nearest(missing.group(1), known)) from None
 
 
 def refuse_missing(place: Place, relation: Relation) -> None:
