@@ -7,7 +7,7 @@ from pathlib import Path
 from perennial.contracts.sources import SourceEntity
 from perennial.core.sqltext import literal
 from perennial.quality.checking import Checker
-from perennial.quality.rules import STRUCTURE, STRUCTURE_FIX, structure_message
+from perennial.quality.rules import STRUCTURE, structure_fix, structure_message
 
 RAW_LINE = "_raw"  # of a line that is no row of its file's shape, the key under which it is kept as it was
 _EXAMPLES = 5
@@ -38,7 +38,7 @@ def make_quarantined(checker: Checker) -> None:
         from bad inner join raws on bad.file_no = raws.file_no and bad.line = raws.line
         union all
         select
-            file, line, file_date, ['{STRUCTURE}'], [{structure_message("kind")} || {literal(" -> " + STRUCTURE_FIX)}],
+            file, line, file_date, ['{STRUCTURE}'], [{structure_message("kind")} || ' -> ' || {structure_fix("kind")}],
             json_object('{RAW_LINE}', raw)::varchar
         from rejected
     """)

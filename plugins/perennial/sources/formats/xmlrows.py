@@ -41,7 +41,7 @@ def read_xml(path: Path, form: FileFormat, writer: RowSink) -> None:
                 if seen - max(rows.parser.CurrentByteIndex, 0) > _TAG_BYTES:
                     raise FormatError("one tag is longer than 4 MiB", _AGAIN, line=rows.line)
         if not seen:
-            return
+            raise FormatError("the file is empty", "send it again; a day without rows has an element around them")
         parser.close()
     except ParseError as error:
         raise FormatError(f"not well-formed XML: {error}", _AGAIN, line=error.position[0]) from None
