@@ -19,6 +19,7 @@ Action = Literal["replayed", "dropped"]
 Key = tuple[str, int]  # file and line
 WHOLE_FILE = 0  # the line in the action on a file that was refused as a whole
 _ROWS = 10_000
+_NAMES = 500  # SQLite takes 999 parameters in old builds
 _SHORTEST_ID = 4
 
 
@@ -43,6 +44,7 @@ class SetAside:
     by_rule: dict[str, int]
     reasons: tuple[str, ...]
     quarantine_path: str | None
+    is_replay: bool
     origin_seq: int
     since: datetime
 
@@ -103,6 +105,7 @@ def _set_aside(row: sa.Row[Any], origin: sa.Row[Any]) -> SetAside:
         by_rule=dict(row.quarantined_by_rule),
         reasons=tuple(row.reasons),
         quarantine_path=row.quarantine_path,
+        is_replay=row.replays_batch_id is not None,
         origin_seq=origin.batch_seq,
         since=origin.recorded_at,
     )
@@ -166,6 +169,17 @@ def files_of(engine: sa.Engine, batch_id: str) -> list[str]:
     query = sa.select(batch_files.c.name).where(batch_files.c.batch_id == batch_id).order_by(batch_files.c.name)
     with engine.connect() as connection:
         return list(connection.execute(query).scalars())
+
+
+def batches_with(engine: sa.Engine, names: Iterable[str]) -> set[str]:
+    """The ids of the batches that a file of one of these names belongs to."""
+    found: set[str] = set()
+    rest = iter(names)
+    with engine.connect() as connection:
+        while part := list(islice(rest, _NAMES)):
+            query = sa.select(batch_files.c.batch_id).where(batch_files.c.name.in_(part)).distinct()
+            found.update(connection.execute(query).scalars())
+    return found
 
 
 def still_refused(engine: sa.Engine, lies_there: Callable[[str], bool]) -> list[SetAside]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -146,9 +147,9 @@ def waiting_rows(settings: Settings, one: SetAside) -> Iterator[duckdb.DuckDBPyC
 
     Raises ContractViolation when the file with the rows is gone.
     """
-    folder = settings.home / "tmp" / f"quarantine-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open_scratch(folder) as connection:
+    scratch = settings.home / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with TemporaryDirectory(prefix="quarantine-", dir=scratch) as folder, open_scratch(Path(folder)) as connection:
         _make_settled(connection, settings, one)
         connection.execute(f"""
             create table waiting as
@@ -156,7 +157,6 @@ def waiting_rows(settings: Settings, one: SetAside) -> Iterator[duckdb.DuckDBPyC
             anti join settled on quarantined._file = settled.file and quarantined._line = settled.line
         """)
         yield connection
-    folder.rmdir()
 
 
 def _relation(settings: Settings, one: SetAside) -> str:

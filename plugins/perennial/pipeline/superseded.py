@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from perennial.contracts.sources import SourceEntity
 from perennial.core.settings import Settings
 from perennial.ledger.engine import open_ledger
-from perennial.ledger.quarantine import Key, record_actions, set_aside
+from perennial.ledger.quarantine import Key, batches_with, record_actions, set_aside
 from perennial.pipeline.quarantine import waiting_rows
 
 _NOTE = "its file was landed again"
@@ -24,9 +24,10 @@ def superseded_rows(
     """
     if "{date}" not in contract.path:
         return {}
-    found: dict[str, list[Key]] = {}
-    for one in set_aside(open_ledger(settings)):
-        if one.name == name and one.waiting:
+    engine = open_ledger(settings)
+    same, found = batches_with(engine, files), dict[str, list[Key]]()
+    for one in set_aside(engine):
+        if one.name == name and one.waiting and (one.is_replay or one.batch_id in same):
             with waiting_rows(settings, one) as connection:
                 query = "select _file, _line from waiting where list_contains($1, _file) order by all"
                 keys = connection.execute(query, [sorted(files)]).fetchall()
