@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _HEADER_LIMIT = 1 << 16
+_LINE_LIMIT = 1 << 24
 _DELIMITERS = ",;\t|"
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 
@@ -63,6 +64,8 @@ class _Text:
     last: bytes = b""
     odd_spaces: bool = False
     mistake: tuple[int, int, str] | None = None  # line, byte offset in the text, the likeliest encoding
+    open_bytes: int = 0  # since the last end of a line
+    long_line: int = 0  # the first that is longer than can be read
 
     @property
     def lines(self) -> int:
@@ -174,12 +177,24 @@ def _pass_over(text: _Text, chunk: bytes, form: FileFormat, *, final: bool = Fal
     if text.mistake is None and (final or not plain):
         _decode(text, chunk, final=final)
     if chunk:
+        _measure_line(text, chunk)
         text.line_feeds += chunk.count(b"\n")
-        text.returns += chunk.count(b"\r")
-        text.pairs += chunk.count(b"\r\n") + (text.last == b"\r" and chunk.startswith(b"\n"))
+        returns = chunk.count(b"\r")
+        text.returns += returns
+        text.pairs += text.last == b"\r" and chunk.startswith(b"\n")
+        text.pairs += chunk.count(b"\r\n") if returns else 0  # a search for two bytes costs as much as all the rest
         text.odd_spaces = text.odd_spaces or b"\t" in chunk or not chunk.isascii()
         text.last = chunk[-1:]
         text.size += len(chunk)
+
+
+def _measure_line(text: _Text, chunk: bytes) -> None:
+    """Find a line that is too long: DuckDB passes over lines beyond its buffer without a word."""
+    last = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+    ends = [at for at in (chunk.find(b"\n"), chunk.find(b"\r")) if at >= 0]
+    if text.open_bytes + (min(ends) if ends else len(chunk)) > _LINE_LIMIT and not text.long_line:
+        text.long_line = text.line_feeds + text.returns - text.pairs + 1
+    text.open_bytes = len(chunk) - last - 1 if ends else text.open_bytes + len(chunk)
 
 
 def _decode(text: _Text, chunk: bytes, *, final: bool) -> None:
@@ -208,6 +223,12 @@ def _text_problem(name: str, text: _Text, form: FileFormat) -> Problem | None:
         return Problem(
             name, "the file is empty, without even a header", "send it again; a day without rows has a header"
         )
+    if text.long_line:
+        said, fix = (
+            f"the line is longer than {_LINE_LIMIT:,} bytes",
+            "see that its line ends and quotation marks are right",
+        )
+        return Problem(f"{name}:{text.long_line}", said, fix)
     if text.mistake is None:
         return None
     line, offset, looks = text.mistake

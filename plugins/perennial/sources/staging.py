@@ -370,7 +370,8 @@ def _make_views(
     header_lines = 1 if contract.format.type == "csv" else 0
     if len(counted) == 1:
         [one] = counted.values()
-        file, day = literal(one.file.file.name), _date_of_file([one.file])
+        name = literal(one.file.file.name)
+        file, day = f"{name}::enum({name})", _date_of_file([one.file])  # not hashed for each row when it is written
         row, join = "judged.rowid + 1", ""
     else:
         file, day, row = "spans.file", "spans.file_date", "judged.rowid - spans.first_row + 1"
