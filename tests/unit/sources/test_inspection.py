@@ -103,6 +103,23 @@ def test_a_character_that_lies_across_two_reads_is_whole(tmp_path):
     assert found.problem is None
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ends", ["\n", "\r"])
+def test_L1_a_line_that_duckdb_would_pass_over_in_silence_is_told_and_nothing_of_the_file_is_loaded(
+    tmp_path, packed, ends
+):
+    long = f"p2,{'x' * (17 << 20)},D,C,B,1,1 L\n"
+    text = (ROWS + long + "p3,Milk,D,C,B,1,1 L\n").replace("\n", ends).encode()
+    suffix, content = (".gz", gzip.compress(text, compresslevel=1, mtime=0)) if packed else ("", text)
+    found, _readable = _inspected(tmp_path, content, name=f"shop/products_{DAY}.csv{suffix}")
+    assert str(found.problem).startswith(f"shop/products_{DAY}.csv{suffix}:3: the line is longer than 16,777,216 bytes")
+
+
+def test_a_line_of_15_mb_is_read_on(tmp_path):
+    found, _readable = _inspected(tmp_path, ROWS.encode() + b"p2," + b"x" * (15 << 20) + b",D,C,B,1,1 L\n")
+    assert (found.problem, found.lines) == (None, 3)
+
+
 def test_L26_a_gzip_bomb_is_read_in_bounded_memory(tmp_path):
     content = gzip.compress((PRODUCTS + "\n").encode() + b"\n" * (150 << 20), compresslevel=9, mtime=0)
     assert len(content) < 1 << 18
