@@ -74,6 +74,7 @@ class RemoteHome(Zone):
         source = load_sources(self.settings).sources[SOURCE]
         entity = source.entities["sales"]
         state, today = self.home / "state", date(2017, 10, 2)
+        state.mkdir(exist_ok=True)
         return Request(SOURCE, source, "sales", entity, {}, scratch, state, today, self.connections)
 
     def pretend_committed(self) -> None:

@@ -32,6 +32,11 @@ class _Files(asyncssh.SFTPServer):
         super().__init__(channel, chroot=os.fsencode(server.folder))
         self._server, self._channel = server, channel
 
+    def open(self, path: bytes, pflags: int, attrs: Any) -> Any:
+        if b"locked" in path:
+            raise asyncssh.SFTPPermissionDenied("not for you")
+        return super().open(path, pflags, attrs)
+
     def read(self, file_obj: Any, offset: int, size: int) -> Any:
         server = self._server
         if server.hang_up_after and offset + size > server.hang_up_after[0]:

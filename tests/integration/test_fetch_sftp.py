@@ -148,6 +148,15 @@ def test_L23_hostile_names_of_a_server_are_told_and_the_good_file_is_fetched(hom
     assert all(note.isprintable() for note in report.notes)
 
 
+def test_L1_a_file_that_the_server_refuses_is_told_and_keeps_back_no_newer_one(home):
+    _put(home, "sales_locked.csv", content(1))
+    _put(home, "sales_2.csv", content(2), at=OLD + 60)
+    report = home.fails()
+    assert isinstance(report.problem, PermanentError)
+    assert "sales_locked.csv" in str(report.problem)
+    assert list(home.landed().values()) == [content(2).encode()]
+
+
 def test_the_check_of_a_source_says_which_step_fails(home, server):
     from perennial.pipeline.fetch import check
 

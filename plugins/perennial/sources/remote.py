@@ -8,15 +8,16 @@ the start of a later fetch, and only when its bytes are in a committed batch (L1
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from perennial.contracts.connections import FilesConnection
 from perennial.core.errors import PerennialError, PermanentError, Problem
 from perennial.sources.fetching import FetchedFile, Request
-from perennial.sources.remote_download import ChangedMeanwhileError, download, require_unchanged
+from perennial.sources.remote_download import ChangedMeanwhileError, Pause, download, require_unchanged
 from perennial.sources.remote_listing import (
     Listing,
+    Looks,
     RemoteFile,
     list_files,
     marker_of,
@@ -28,33 +29,50 @@ from perennial.sources.remote_systems import RemoteSystem, open_system
 
 _TOLD = 10  # refused names that are told one by one
 _SAMPLE_BYTES = 1
+_LONGEST_WAIT_SECONDS = 30.0  # within one fetch
 
 Step = tuple[str, str]
 
 
-def fetch(request: Request, *, pause: Callable[[float], None] = time.sleep) -> Iterator[FetchedFile]:
+def fetch(request: Request, *, pause: Pause = time.sleep) -> Iterator[FetchedFile]:
     """Yield what is new and whole, each as a file in the scratch folder. See `sources.fetching.Fetcher`."""
     given = _connection(request)
     with closing(open_system(given, request.connections)) as system:
         yield from _fetch(request, system, given, pause)
 
 
-def _fetch(
-    request: Request, system: RemoteSystem, given: FilesConnection, pause: Callable[[float], None]
-) -> Iterator[FetchedFile]:
+def _fetch(request: Request, system: RemoteSystem, given: FilesConnection, pause: Pause) -> Iterator[FetchedFile]:
     listed_at = time.monotonic()
     listing = _list(request, system, given)
     _tidy(request, system, given, listing)
     new = [file for file in listing.files if (file.name, file.version) not in request.known]
     whole, young = split_ready(listing, new, request.source.ready, request.source.settle_seconds)
+    refusals: list[Problem] = []
     for file in whole:
-        yield from _bring(request, system, file, pause)
-    if young:
-        # No server tells its clock: a young file is looked at twice, a settling time apart.
-        pause(max(0.0, request.source.settle_seconds - (time.monotonic() - listed_at)))
-    for file in young:
-        if _stands_still(request, system, file):
-            yield from _bring(request, system, file, pause)
+        yield from _bring(request, system, file, pause, refusals)
+    for file in _stood_still(request, system, young, listed_at, pause):
+        yield from _bring(request, system, file, pause, refusals)
+    if refusals:
+        raise PermanentError(refusals[:_TOLD])
+
+
+def _stood_still(
+    request: Request, system: RemoteSystem, young: Sequence[RemoteFile], listed_at: float, pause: Pause
+) -> Iterator[RemoteFile]:
+    """No server tells its clock: a young file is looked at twice, a settling time apart, here or in two fetches."""
+    settle = request.source.settle_seconds
+    looks = Looks(request.state / f"{request.entity_name}.looks.json")
+    stood = [file for file in young if looks.seconds_since(file) >= settle]
+    yield from stood
+    others = [file for file in young if file not in stood]
+    if not others:
+        return
+    if settle > _LONGEST_WAIT_SECONDS:
+        looks.remember(others)
+        request.notes.extend(f"{file.name} waits until it has stood still for {settle:g} s" for file in others[:_TOLD])
+    else:
+        pause(max(0.0, settle - (time.monotonic() - listed_at)))
+        yield from (file for file in others if _is_unchanged(request, system, file))
 
 
 def check(request: Request) -> list[Step]:
@@ -115,8 +133,9 @@ def _list(request: Request, system: RemoteSystem, given: FilesConnection) -> Lis
 
 
 def _bring(
-    request: Request, system: RemoteSystem, file: RemoteFile, pause: Callable[[float], None]
+    request: Request, system: RemoteSystem, file: RemoteFile, pause: Pause, refusals: list[Problem]
 ) -> Iterator[FetchedFile]:
+    """The file, if it could be had. One that the system refuses keeps back no other: it is told at the end."""
     suffix = suffix_of(request.entity.path, file)
     if suffix is None:
         fix = "use a `*` in the entity's path, and name a column as business_date"
@@ -128,10 +147,13 @@ def _bring(
     except ChangedMeanwhileError:
         request.notes.append(f"{file.name} is still being written; it is fetched when it stands still")
         return
+    except PermanentError as error:
+        refusals += error.problems
+        return
     yield FetchedFile(target, suffix, {}, remote=(file.name, file.version), sha256=sha256)
 
 
-def _stands_still(request: Request, system: RemoteSystem, file: RemoteFile) -> bool:
+def _is_unchanged(request: Request, system: RemoteSystem, file: RemoteFile) -> bool:
     try:
         require_unchanged(system, file)
     except ChangedMeanwhileError:

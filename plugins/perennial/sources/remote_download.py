@@ -47,13 +47,13 @@ def download(system: RemoteSystem, file: RemoteFile, target: Path, *, pause: Pau
     """
     _require_room(file, target)
     sums = _transfer(system, file, target, pause)
+    require_unchanged(system, file)
     if file.md5 is not None and sums.md5.hexdigest() != file.md5:
         # Some storage puts something else into the ETag (encryption): then two downloads must agree.
         again = _transfer(system, file, target, pause)
         if again.sha256.digest() != sums.sha256.digest():
             said = "two downloads differ: the network or the storage alters bytes"
             raise RetryableError(Problem(system.where, said, "nothing of it was landed; it is tried again"))
-    require_unchanged(system, file)
     return str(sums.sha256.hexdigest())
 
 
@@ -120,11 +120,14 @@ class _Chunks:
     _handle: Any = None
 
     def next(self, left: int) -> bytes:
-        with self.system.told("reading a file"):
-            if self._handle is None:
-                self._handle = self.system.fs.open(self.file.path, "rb", **_unbuffered(self.system))
-                self._handle.seek(self.offset)
-            return bytes(self._handle.read(min(CHUNK_BYTES, left)))
+        with self.system.told(f"reading {self.file.name}"):
+            try:
+                if self._handle is None:
+                    self._handle = self.system.fs.open(self.file.path, "rb", **_unbuffered(self.system))
+                    self._handle.seek(self.offset)
+                return bytes(self._handle.read(min(CHUNK_BYTES, left)))
+            except FileNotFoundError:  # taken away since it was listed
+                raise ChangedMeanwhileError from None
 
     def close(self) -> None:
         """Best effort: the connection below it may be gone, and what was read counts."""

@@ -5,11 +5,14 @@ A remote name is hostile (L23): it is compared and shown, and never becomes a pa
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from perennial.contracts.sources import Readiness
@@ -95,7 +98,7 @@ def _walk(system: RemoteSystem, glob: str, leave: str, found: Listing) -> Iterat
 
 
 def _entries(system: RemoteSystem, folder: str, *, is_root: bool) -> Sequence[dict[str, Any]]:
-    """The folder's entries; none where it went away meanwhile, or where an object store has nothing below the url yet."""
+    """The folder's entries; none where it went away meanwhile, or where an object store has nothing there yet."""
     try:
         return list(system.fs.ls(folder, detail=True))
     except FileNotFoundError as error:
@@ -191,6 +194,31 @@ def split_ready(
         old = file.changed is not None and file.changed <= newest - settle_seconds
         (whole if old or file.whole else young).append(file)
     return whole, young
+
+
+@dataclass
+class Looks:
+    """When young files were first seen as they are, by this machine's clock, kept between fetches."""
+
+    path: Path
+    _seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path.exists():
+            self._seen = {name: (version, at) for name, version, at in json.loads(self.path.read_text("utf-8"))}
+
+    def seconds_since(self, file: RemoteFile) -> float:
+        """How long ago the file was first seen in this version; negative when it was not."""
+        version, at = self._seen.get(file.name, ("", 0.0))
+        return time.time() - at if version == file.version else -1.0
+
+    def remember(self, files: Sequence[RemoteFile]) -> None:
+        """Keep these and no others: what is seen again in its version keeps its time."""
+        now = time.time()
+        times = {f.name: self._seen[f.name][1] if self.seconds_since(f) >= 0 else now for f in files}
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps([(f.name, f.version, times[f.name]) for f in files]), encoding="utf-8")
+        part.replace(self.path)
 
 
 def marker_of(name: str, marker: str) -> str:

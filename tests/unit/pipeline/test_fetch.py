@@ -128,9 +128,9 @@ def test_what_landed_counts_as_settled_at_once_and_is_readable_by_its_owner_only
     from perennial.sources.remote import fetch
 
     names = [land(home.settings, request, file) for file in fetch(request, pause=lambda _seconds: None)]
-    assert len(names) == 2
+    assert len(names) == 1
     found = look(home.settings, "partner")
-    assert len(found.ready["sales"]) == 2
+    assert len(found.ready["sales"]) == 1
     assert found.waiting == {}
     for name in names:
         assert stat.S_IMODE((home.settings.landing / name).stat().st_mode) == 0o600

@@ -164,9 +164,9 @@ def test_readiness_depends_on_the_servers_clock_alone(ages, settle, offset):
 
 
 def test_an_old_file_is_brought_without_waiting_and_the_newest_is_looked_at_twice(tmp_path, place):
-    home = RemoteHome(tmp_path / "near", f"file://{place}", settle_seconds=60)
+    home = RemoteHome(tmp_path / "near", f"file://{place}", settle_seconds=20)
     _put(place, "sales_1.csv", content(1), at=OLD)
-    newest = _put(place, "sales_2.csv", content(2), at=OLD + 60)
+    newest = _put(place, "sales_2.csv", content(2), at=OLD + 20)
     request = home.request()
     waits, brought = [], []
 
@@ -181,9 +181,42 @@ def test_an_old_file_is_brought_without_waiting_and_the_newest_is_looked_at_twic
         brought.append(file.remote[0])
     assert brought == ["sales_1.csv"]
     [(seconds, before)] = waits
-    assert 0 < seconds <= 60
+    assert 0 < seconds <= 20
     assert before == ["sales_1.csv"]
     assert any("still being written" in note for note in request.notes)
+
+
+def test_a_long_settling_time_is_not_waited_for_but_remembered_until_a_later_fetch(tmp_path, place, monkeypatch):
+    home = RemoteHome(tmp_path / "near", f"file://{place}", settle_seconds=3600)
+    _put(place, "sales_1.csv", content(1))
+    now = [1_800_000_000.0]
+    monkeypatch.setattr("perennial.sources.remote_listing.time.time", lambda: now[0])
+    first = home.fetch()
+    assert first.files == ()
+    assert any("stood still for 3600 s" in note for note in first.notes)
+    now[0] += 3000
+    _put(place, "sales_1.csv", content(2), at=OLD + 1)  # it was still being written
+    assert home.fetch().files == ()
+    now[0] += 3000
+    assert home.fetch().files == ()
+    now[0] += 700
+    assert len(home.fetch().files) == 1
+    assert list(home.landed().values()) == [content(2).encode()]
+
+
+def test_a_file_that_is_taken_away_after_it_was_listed_keeps_nothing_back(home, place, monkeypatch):
+    gone = _put(place, "sales_1.csv", content(1))
+    _put(place, "sales_2.csv", content(2), at=OLD + 1)
+    from perennial.sources import remote
+
+    real = remote.split_ready
+
+    def take_away(*arguments):
+        gone.unlink()
+        return real(*arguments)
+
+    monkeypatch.setattr(remote, "split_ready", take_away)
+    assert len(home.fetch().files) == 1
 
 
 def test_a_file_that_grows_while_it_is_read_is_not_landed(home, place, monkeypatch):
