@@ -88,6 +88,12 @@ def _make_items(
         select * from read_parquet([{literals(repeats)}])
         semi join (select distinct {key} from checked where broken = 0 and not duplicate) using ({key})
     """)
+    # What has come back already stands among the loaded rows.
+    connection.execute(f"""
+        delete from repeats where (seq, file, line) in (
+            select (_batch_seq, _file, _line) from {raw} semi join (select distinct {key} from repeats) using ({key})
+        )
+    """)
     place = ", ".join((*entity.key, *_PLACE, *(() if entity.kind == "documents" else ("line",))))
     line = ", line" if entity.kind == "entities" else ""
     connection.execute(f"""

@@ -2,7 +2,7 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from perennial.delivery.formulas import safe_batch, safe_texts
+from perennial.delivery.formulas import escaped_texts, restored_texts, safe_batch, safe_texts
 
 SIGNS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
 INVISIBLE = " \u00a0\u200b\ufeff\u3000\x00\x1f\u2060\u3164\u202e"
@@ -60,3 +60,12 @@ def test_a_cell_that_begins_with_a_letter_or_digit_is_left_as_it_is(head, tail):
 def test_nulls_stay_nulls_and_other_types_stay_as_they_are():
     batch = pa.RecordBatch.from_pydict({"text": ["=1", None, "a"], "number": [-1, None, 2]})
     assert safe_batch(batch).to_pydict() == {"text": ["'=1", None, "a"], "number": [-1, None, 2]}
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(hostile, st.builds("{}{}".format, st.text("'", max_size=3), hostile), st.text(max_size=6))))
+@example(["'+1", "+1", "'=x", "''", "'"])
+def test_L23_what_was_escaped_for_a_spreadsheet_comes_back_as_it_was(texts):
+    cells = escaped_texts(pa.array(texts, pa.string()))
+    assert restored_texts(cells).to_pylist() == texts
+    assert safe_texts(cells).to_pylist() == cells.to_pylist()
