@@ -18,6 +18,7 @@ from perennial.core.settings import Settings
 from perennial.ledger import batches
 from perennial.ledger.engine import open_ledger
 from perennial.pipeline.intake import Intake
+from perennial.pipeline.machine import machine_told
 from perennial.pipeline.recording import Recorder
 from perennial.pipeline.turns import turn
 from perennial.quality.gate import open_gate
@@ -34,15 +35,16 @@ def ingest(settings: Settings, source: str | None = None, *, until: date | None 
     """Take everything that has settled in the landing zone, of all sources or of one; one batch per source entity.
 
     Files whose name has a date after `until` stay where they are. Entities that others refer to come first. A report
-    for each batch, refused ones included; `BatchReport.entity` is the entity's key in sources.yml. Raises ConfigError.
+    for each batch, refused ones included; `BatchReport.entity` is the entity's key in sources.yml. Raises ConfigError,
+    and RetryableError where the machine refuses (a full disk, a folder that may not be read, a locked ledger).
     """
     sources = load_sources(settings)
     names = list(sources.sources) if source is None else [source]
     for name in names:
         source_of(settings, sources, name)
-    engine = open_ledger(settings)
     reports: list[BatchReport] = []
-    with ExitStack() as stack:
+    with machine_told(settings), ExitStack() as stack:
+        engine = open_ledger(settings)
         for name in sorted(names):
             stack.enter_context(turn(settings, f"ingest-{name}"))
             _finish_moves(settings, engine, name)

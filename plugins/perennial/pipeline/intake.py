@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from perennial.contracts.entities import ENTITIES, EntityName
 from perennial.contracts.records import BatchReport, BatchState
 from perennial.contracts.sources import Source, SourceEntity
-from perennial.core.errors import ContractViolation, Problem, RetryableError
+from perennial.core.errors import ContractViolation, Problem
 from perennial.core.files import place
 from perennial.core.ids import digest_of
 from perennial.ledger import batches, consents
@@ -163,8 +163,8 @@ class Intake:
             connection = stack.enter_context(open_scratch(scratch / "spill"))
             try:
                 checker = self._judged_rows(connection, found)
-            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-                raise _no_room(self.ledger, error) from error
+            except (duckdb.IOException, duckdb.OutOfMemoryException):
+                raise  # of the machine, not of a file: nothing is refused
             except duckdb.Error as error:
                 connection.close()
                 self._sort_out_unreadable(found, scratch, error)
@@ -358,13 +358,6 @@ class Intake:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.settings.home).as_posix()
-
-
-def _no_room(ledger: Recorder, error: duckdb.Error) -> RetryableError:
-    """The machine, not the file, is at fault: nothing is refused, and the files stay where they are."""
-    said = str(error).splitlines()[0][:200]
-    fix = "make room on the disk of the home folder; the same command then goes on, nothing is lost"
-    return RetryableError(Problem(f"{ledger.source}.{ledger.source_entity}", f"cannot be read: {said}", fix))
 
 
 def _as_of(found: Sorted, counts: Counts) -> date | None:
