@@ -65,7 +65,7 @@ def make_revived(checker: Checker, raw_paths: Sequence[str], repeats: Sequence[s
     connection.execute(f"""
         create table revived as
         select {chosen}
-        from places inner join {raw} as raw on {same} and {_HASH.format(said)} = places.digest
+        from coming_back as places inner join {raw} as raw on {same} and {_HASH.format(said)} = places.digest
         qualify row_number() over (
             partition by places.seq, places.file, places.line order by raw._batch_seq, raw._file, raw._line
         ) = 1
@@ -77,7 +77,7 @@ def make_revived(checker: Checker, raw_paths: Sequence[str], repeats: Sequence[s
 def _make_items(
     connection: duckdb.DuckDBPyConnection, entity: Entity, raw: str, repeats: Sequence[str], seq: int
 ) -> None:
-    """`places`: the duplicates that are the next thing said of a key behind a new row, or are of the same document.
+    """`coming_back`: the duplicates that are the next thing said of a key behind a new row, or of the same document.
 
     What a key's history consists of are rows for an entity, and deliveries for a document.
     """
@@ -97,7 +97,7 @@ def _make_items(
     place = ", ".join((*entity.key, *_PLACE, *(() if entity.kind == "documents" else ("line",))))
     line = ", line" if entity.kind == "entities" else ""
     connection.execute(f"""
-        create table places as
+        create table coming_back as
         with items as (
             select {columns}, 'repeat' as what from repeats
             union all
