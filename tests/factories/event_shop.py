@@ -132,6 +132,19 @@ def rows_below(folder: Path, pattern: str) -> list[dict[str, object]]:
     return [json.loads(line) for path in sorted(folder.glob(pattern)) for line in path.read_text().splitlines()]
 
 
+def loaded_orders(settings) -> list[str]:
+    """The order keys of every loaded line, by the ledger's list of committed batches."""
+    import duckdb
+
+    from perennial.ledger import batches
+    from perennial.ledger.engine import open_ledger
+
+    paths = [
+        str(settings.home / one.raw_path) for one in batches.committed(open_ledger(settings), entity="order_lines")
+    ]
+    return sorted(key for (key,) in duckdb.execute("select order_key from read_parquet(?)", [paths]).fetchall())
+
+
 def age_spool(landing: Path, seconds: float) -> None:
     """Make what was gathered so many seconds older, by its names."""
     for path in landing.glob("*/.spool/*/*.jsonl"):

@@ -122,9 +122,11 @@ def test_airflows_backfill_computes_a_range_of_past_days_and_pushes_nothing(smal
         api.ensure_pool("warehouse_writer", 1, "One writer")
         api.unpause("rerun_day")
         asked = ["backfill", "create", "--dag-id", "rerun_day", "--from-date", str(UNTIL)]
+        env = process.environment()
+        env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] += "?timeout=120"  # the scheduler writes to the same SQLite
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *asked, "--to-date", str(UNTIL + timedelta(days=1))],
-            env=process.environment(),
+            env=env,
             capture_output=True,
             text=True,
             timeout=START_SECONDS,

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from factories.event_shop import QUEUE_STREAM, age_spool, order, rows_below, write_config
+from factories.event_shop import QUEUE_STREAM, age_spool, loaded_orders, order, rows_below, write_config
 from integration.running import REPOSITORY, environment
 from perennial.core.connections import EnvironmentConnections
 from perennial.core.errors import ConfigError, RetryableError
@@ -155,15 +155,12 @@ def _dies(*_arguments, **_more):
 
 
 def _in_raw(settings) -> list[str]:
-    import duckdb
-
     from perennial.pipeline.ingest import ingest
 
     land_due(settings, "bus", load_sources(settings).sources["bus"], everything=True)
     for report in ingest(settings, "bus"):
         assert report.landed == report.loaded + report.quarantined + report.duplicate
-    keys = duckdb.sql(f"select order_key from read_parquet('{settings.raw}/order_lines/*.parquet')").fetchall()
-    return sorted(key for (key,) in keys)
+    return loaded_orders(settings)
 
 
 def test_what_a_dead_reader_of_the_group_left_is_claimed_by_another(shop, valkey, monkeypatch):
