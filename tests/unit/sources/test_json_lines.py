@@ -50,9 +50,9 @@ def test_a_path_leads_into_blocks_and_numbers_stay_as_they_were_written(tmp_path
     ("line", "told"),
     [
         ('{"id": "a", "id": "b"}', "the key 'id' stands in it twice"),
-        ('{"id": NaN}', "nan is no json value"),
+        ('{"id": NaN}', "NaN is no JSON value"),
         ('{"id": "\\ud800"}', "half a character"),
-        ('{"id": "a\\u0000"}', "nul character"),
+        ('{"id": "a\\u0000"}', "NUL character"),
         ('{"a":' * 100 + "1" + "}" * 100, "nested more than 64 deep"),
         ("[" * 100_000, "nested more than 64 deep"),
         ('{"x": ' + "[" * 200 + "]" * 200 + "}", "nested more than 64 deep"),
