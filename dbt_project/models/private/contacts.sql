@@ -28,16 +28,18 @@ records as (
 
 final as (
     select
-        client_id,
-        {{ said | join(',\n        ') }}
+        {%- for column in said %}
+        {{ column }},
+        {%- endfor %}
+        client_id
     from records
     where not is_joined
     union all
     select
-        client_id,
         {%- for column in said %}
-        {{ first_said(column) }} as {{ column }}{{ ',' if not loop.last }}
+        {{ first_said(column) }} as {{ column }},
         {%- endfor %}
+        client_id
     from records
     where is_joined
     group by client_id

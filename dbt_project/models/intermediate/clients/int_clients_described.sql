@@ -1,6 +1,6 @@
--- One row per client: what its records say of it. Of several records the one of the source with the smaller precedence is
--- believed, then the one known later; what it does not say is taken from the next. The key is that of the client's own
--- record, the earliest.
+-- One row per client: what its records say of it. Of several records the one of the source with the smaller precedence
+-- is believed, then the one known later; what it does not say is taken from the next. The key is that of the client's
+-- own record, the earliest.
 {% set said = [
     'signed_up_on', 'country', 'age_band', 'income_band', 'home_ownership', 'marital_status', 'household_size',
     'household_type', 'kids_count',

@@ -1,4 +1,4 @@
--- One row per client that several records are joined to. Few are: what must be looked at record by record is only theirs.
+-- One row per client that several records are joined to. Few are: only theirs are looked at record by record.
 with
 
 identified as (
