@@ -61,7 +61,7 @@ def preview(settings: Settings, path: Path, source: Source, contract: SourceEnti
     with tempfile.TemporaryDirectory(prefix="perennial-") as folder:
         scratch = Path(folder) / "in"
         scratch.mkdir()
-        found = inspect(path, _landed(path), without, scratch)
+        found = inspect(path.absolute(), _landed(path), without, scratch)  # it is linked to from elsewhere
         if found.problem is not None:
             raise BatchRefused(found.problem)
         with open_scratch(Path(folder)) as connection:

@@ -48,6 +48,8 @@ def number_style(values: Sequence[str]) -> tuple[str, str | None] | None:
     fitting = [style for style in _STYLES if _share(values, partial(is_number, decimal=style[0], thousands=style[1]))]
     if not values or not fitting:
         return None
+    missed = {style: sum(not is_number(value, *style) for value in values) for style in fitting}
+    fitting = [style for style in fitting if missed[style] == min(missed.values())]
     if fitting[0] == (",", None) and (".", ",") in fitting and any("," in value for value in values):
         return ".", ","
     return fitting[0]

@@ -45,6 +45,14 @@ def test_what_infer_writes_preview_accepts_and_nothing_is_written(perennial, set
     assert _snapshot(settings.home) == []
 
 
+def test_preview_finds_a_file_by_a_name_below_the_folder_that_one_works_in(perennial, file, tmp_path, monkeypatch):
+    file("households_2017-10-02.csv", CLIENTS + ANNA)
+    monkeypatch.chdir(tmp_path)
+    shown = perennial("sources", "preview", "households_2017-10-02.csv")
+    assert shown.code == 0
+    assert "1 would be loaded" in shown.out
+
+
 def test_L22_preview_masks_personal_data_in_values_and_reasons(perennial, file):
     path = file("households_2017-10-02.csv", CLIENTS + ANNA + ANNA.replace("anna.b@example.com", "not an address"))
     shown = perennial("sources", "preview", path)
