@@ -66,8 +66,9 @@ def consent_state(engine: sa.Engine, as_of: date, *, client_ref: str | None = No
 def client_consents(engine: sa.Engine, as_of: date, aliases: pa.Table, *, client_id: str | None = None) -> pa.Table:
     """`consent_state` by client: client_id, channel, purpose, status; `aliases` are (client_ref, client_id) of a run.
 
-    What was said under any record of a client is the word of one person: of the whole the latest change wins, and of
-    several at the same moment a withdrawal (L9). `client_id` asks for one client alone.
+    Of a client with several records the strictest counts (L9): a grant stands unless one of the records withdraws it,
+    and what was withdrawn under one record is granted again under that record only, for the join itself may be wrong.
+    `client_id` asks for one client alone.
     """
     names = ["client_id", *_STATE.names[1:]]
     joined = aliases if client_id is None else aliases.filter(pc.equal(aliases.column("client_id"), client_id))
@@ -84,29 +85,56 @@ def client_consents(engine: sa.Engine, as_of: date, aliases: pa.Table, *, client
     return pa.concat_tables([apart, merged]).rename_columns(names)
 
 
-_MEMBERS = sa.Table(
-    "consent_members",
-    sa.MetaData(),
-    sa.Column("client_ref", sa.String(16), primary_key=True),
-    sa.Column("client_id", sa.String(16), nullable=False),
-    prefixes=["TEMPORARY"],
-)
+def _temporary(name: str, *columns: str, key: tuple[str, ...]) -> sa.Table:
+    made = [sa.Column(column, sa.String(60), primary_key=column in key) for column in columns]
+    return sa.Table(name, sa.MetaData(), *made, prefixes=["TEMPORARY"])
+
+
+_MEMBERS = _temporary("consent_members", "client_ref", "client_id", key=("client_ref",))
+_KEY = ("client_id", "client_ref", "channel", "purpose")
+_RECORDS = _temporary("consent_records", *_KEY, "status", key=_KEY)
 
 
 def _merged_state(engine: sa.Engine, as_of: date, members: pa.Table) -> pa.Table:
-    """The state of these clients from the events of all their records: the members are joined in a temporary table."""
-    events = consent_events.c
-    said = [events[name] for name in ("channel", "purpose", "status", "changed_at", "known_on")]
-    joined = sa.join(consent_events, _MEMBERS, events.client_ref == _MEMBERS.c.client_ref)
-    of_clients = sa.select(_MEMBERS.c.client_id.label("client_ref"), *said).select_from(joined).subquery("of_clients")
+    """The strictest state of these clients over their records: members and states are joined in temporary tables."""
+    events, joined = (
+        consent_events.c,
+        sa.join(consent_events, _MEMBERS, consent_events.c.client_ref == _MEMBERS.c.client_ref),
+    )
+    said = [events[name] for name in ("client_ref", "channel", "purpose", "status", "changed_at", "known_on")]
+    state = _states(as_of, None, sa.select(*said).select_from(joined).subquery("of_members").c).subquery("state")
+    rows = sa.select(_MEMBERS.c.client_id, *state.c).join(state, state.c.client_ref == _MEMBERS.c.client_ref)
     with engine.connect().execution_options(reading=True) as connection:
         _MEMBERS.create(connection)
+        _RECORDS.create(connection)
         for batch in members.to_batches(max_chunksize=_ROWS_AT_ONCE):
             connection.execute(sa.insert(_MEMBERS), batch.to_pylist())
-        rows = connection.execution_options(yield_per=_ROWS_READ).execute(_states(as_of, None, of_clients.c))
-        table = pa.Table.from_batches(map(_as_arrow, rows.partitions()), schema=_STATE)
-        connection.rollback()  # the temporary table goes with it
+        connection.execute(sa.insert(_RECORDS).from_select(_RECORDS.columns.keys(), rows))
+        found = connection.execution_options(yield_per=_ROWS_READ).execute(_strictest())
+        table = pa.Table.from_batches(map(_as_arrow, found.partitions()), schema=_STATE)
+        connection.rollback()  # the temporary tables go with it
     return table
+
+
+def _strictest() -> sa.Select[Any]:
+    """By client, channel and purpose: withdrawn if a record withdraws it, or all, and says nothing else of it."""
+    key, other, own = _RECORDS.alias("key"), _RECORDS.alias("other"), _RECORDS.alias("own")
+    exactly = sa.and_(other.c.channel == key.c.channel, other.c.purpose == key.c.purpose)
+    said_more = (
+        sa.exists()
+        .where(own.c.client_id == other.c.client_id, own.c.client_ref == other.c.client_ref)
+        .where(own.c.channel == key.c.channel, own.c.purpose == key.c.purpose)
+        .correlate(key, other)
+    )
+    swept = sa.and_(other.c.channel.in_([key.c.channel, _ALL]), other.c.purpose.in_([key.c.purpose, _ALL]), ~said_more)
+    denied = (
+        sa.exists()
+        .where(other.c.client_id == key.c.client_id, other.c.status == "withdrawn", sa.or_(exactly, swept))
+        .correlate(key)
+    )
+    status = sa.case((denied, "withdrawn"), else_="granted").label("status")
+    columns = (key.c.client_id.label("client_ref"), key.c.channel, key.c.purpose)
+    return sa.select(*columns, status).distinct().order_by(*columns)
 
 
 def _as_arrow(rows: Sequence[sa.Row[Any]]) -> pa.RecordBatch:

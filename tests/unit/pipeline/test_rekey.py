@@ -44,17 +44,19 @@ def states(table):
     return {(row["client_id"], row["channel"]): row["status"] for row in table.to_pylist()}
 
 
-def test_L9_of_a_clients_records_the_latest_word_counts_and_of_one_moment_the_withdrawal(engine):
+def test_L9_of_a_clients_records_the_strictest_counts_and_a_record_takes_back_its_own_word_only(engine):
     say(
         engine,
         ("a", "email", "marketing", "granted", 3), ("b", "email", "marketing", "withdrawn", 5),  # withdrawn later
         ("a", "sms", "marketing", "granted", 3), ("c", "sms", "marketing", "withdrawn", 3),  # at the same moment
-        ("b", "call", "marketing", "withdrawn", 3), ("a", "call", "marketing", "granted", 6),  # the person granted later
+        ("b", "call", "marketing", "withdrawn", 3), ("a", "call", "marketing", "granted", 6),  # of another record
+        ("b", "post", "marketing", "withdrawn", 3), ("b", "post", "marketing", "granted", 6),  # of the same record
         ("z", "email", "marketing", "granted", 1),
     )  # fmt: skip
     told = client_consents(engine, DAY, ALIASES)
     assert states(told) == {
-        ("a", "email"): "withdrawn", ("a", "sms"): "withdrawn", ("a", "call"): "granted", ("z", "email"): "granted",
+        ("a", "email"): "withdrawn", ("a", "sms"): "withdrawn", ("a", "call"): "withdrawn",
+        ("a", "post"): "granted", ("z", "email"): "granted",
     }  # fmt: skip
     assert states(client_consents(engine, DAY, ALIASES, client_id="a")) == {
         key: status for key, status in states(told).items() if key[0] == "a"
@@ -64,8 +66,10 @@ def test_L9_of_a_clients_records_the_latest_word_counts_and_of_one_moment_the_wi
 
 
 def test_L9_a_withdrawal_for_all_of_one_record_withdraws_what_another_granted(engine):
-    say(engine, ("a", "email", "marketing", "granted", 3), ("b", "all", "all", "withdrawn", 5))
+    say(engine, ("a", "email", "marketing", "granted", 7), ("b", "all", "all", "withdrawn", 5))
     assert states(client_consents(engine, DAY, ALIASES))["a", "email"] == "withdrawn"
+    say(engine, ("b", "email", "marketing", "granted", 6))  # the record itself granted it after its withdrawal of all
+    assert states(client_consents(engine, DAY, ALIASES))["a", "email"] == "granted"
 
 
 def test_without_joined_records_the_state_is_that_of_the_records(engine):
