@@ -26,8 +26,8 @@ SQL_TYPES: dict[ColumnType, str] = {
 
 # Every raw table carries these behind its own columns. `_line` counts from 1 with the header as line 1; `client_ref`
 # is null for guests and in entities without a client. `_version` orders versions of a key within a business date, byte
-# by byte and null first, `_deleted` rows are tombstones, which need have nothing but their key, of two sources for a key
-# the smaller `_precedence` is believed, `_extra` is a JSON object of the columns that no contract names.
+# by byte and null first, `_deleted` rows are tombstones, which need have nothing but their key. Of two sources for a
+# key the smaller `_precedence` is believed, `_extra` is a JSON object of the columns that no contract names.
 RAW_COLUMNS: dict[str, str] = {
     "client_ref": "varchar",
     "_source": "varchar",
