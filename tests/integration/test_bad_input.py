@@ -435,7 +435,10 @@ def test_a_new_column_is_told_and_ignored(zone):
     zone.land(SALES_FILE, f"{SALES},colour\n{sale()},red\n")
     report = zone.only()
     assert report.loaded == 1
-    assert f"{SALES_FILE}: new column 'colour' is not in the contract: it is kept as an extra (raw, _extra)" in report.warnings
+    assert (
+        f"{SALES_FILE}: new column 'colour' is not in the contract: it is kept as an extra (raw, _extra)"
+        in report.warnings
+    )
 
 
 def test_lines_with_too_many_too_few_or_broken_columns_are_quarantined_each_with_its_own_line(zone):

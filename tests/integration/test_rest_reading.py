@@ -465,6 +465,7 @@ def test_L11_an_empty_listing_deletes_nobody_however_few_they_were(tmp_path):
 def test_L26_memory_does_not_grow_with_the_number_of_pages(tmp_path, monkeypatch):
     """Beyond one file: the keys of a file are held until it lands."""
     monkeypatch.setattr("perennial.sources.rest.writing.FILE_ROWS", 500)
+
     def answer(asked):
         at = int(asked.params["offset"])
         page = [{"id": at + n, "name": "x" * 200} for n in range(200)] if at < int(asked.params["of"]) else []

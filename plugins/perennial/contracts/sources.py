@@ -203,7 +203,6 @@ class SourceEntity(Frozen):
             )
         return self
 
-
     @model_validator(mode="after")
     def _constants_are_plain_texts(self) -> SourceEntity:
         entity = ENTITIES[self.entity]

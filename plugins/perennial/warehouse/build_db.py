@@ -66,7 +66,8 @@ def prepare_build(
     """Open the run's build: schema `raw` with a view per canonical entity over exactly `raw_files`, and `ledger`.
 
     The map of identity joins nobody yet. All in one transaction. What an earlier run left in the other schemas stays
-    until dbt replaces it, except that a past day never starts from another day's tables. Raises ContractViolation when a raw file is missing.
+    until dbt replaces it, except that a past day never starts from another day's tables. Raises ContractViolation when
+    a raw file is missing.
     """
     _require_files(settings, raw_files)
     path = build_path(settings, run)
