@@ -74,6 +74,7 @@ class Checker:
         self.connection = connection
         self.contract = contract
         self.zone = zone
+        self._is_late = False  # whether rows were found bad after their text was let go
         self.namespace = source.namespace
         self.entity = ENTITIES[contract.entity]
         self.rules: list[Rule] = rules_of(contract, zone)
@@ -86,7 +87,11 @@ class Checker:
         Raises ConfigError for a pattern that DuckDB's regular expressions (RE2) do not take.
         """
         self._prepare(known)
-        rows = self._selected(self.typed_rows(), "file_no, file, line")
+        knowns = [
+            f"{reference_value(reference)} in (select known from known_{index}) as is_known_{index}"
+            for index, reference in enumerate(self.contract.references)
+        ]
+        rows = self._selected(self.typed_rows(), "file_no, file, line", knowns)
         self.connection.execute(f"create table checked as {rows} order by file_no, line")
         self._mark_contradictions("checked")
 
@@ -99,12 +104,15 @@ class Checker:
         raws = ", ".join(f"{name} as raw_{name}" for name in self._text_names)
         rows = self._typed(f"select *, {raws} from arriving", [f"raw_{n}" for n in self._text_names], lazily=True)
         held = f"[{', '.join(f'raw_{name}' for name in self._text_names)}]"
-        rows = self._selected(rows, "file_no, given_line", f", case when broken <> 0 then {held} end as texts")
+        rows = self._selected(
+            rows, "file_no, given_line", self._knowns(), f", case when broken <> 0 then {held} end as texts"
+        )
         self.connection.execute(f"create table judged as {rows}")
+        self._mark_unknown()
 
     def settle(self) -> None:
         """After staging has made `checked`: keys twice in a file, and `landed`, the text of the bad rows."""
-        late = self._mark_contradictions("judged")
+        late = self._mark_contradictions("judged") or self._is_late
         if late:
             self._keep_texts()
         held = "coalesce(late.texts, checked.texts) as texts" if late else "checked.texts"
@@ -152,8 +160,11 @@ class Checker:
             f"create table known_{index} as select distinct {name} as known from {source} where {name} is not null"
         )
 
-    def _selected(self, rows: str, places: str, more: str = "") -> str:
-        """SQL for the columns of `checked` from typed rows; `places` are those that say where a row stands."""
+    def _selected(self, rows: str, places: str, knowns: Sequence[str], more: str = "") -> str:
+        """SQL for the columns of `checked` from typed rows; `places` are those that say where a row stands.
+
+        `knowns` give `is_known_<i>`: whether what reference i names is loaded.
+        """
         names = ", ".join(self.entity.columns)
         reference = "client_ref" if self._has_client else "null::varchar as client_ref"
         quarantines = [(i, rule) for i, rule in enumerate(self.rules) if not rule.only_warns]
@@ -164,16 +175,34 @@ class Checker:
             from (
                 select
                     *, {self._bits(quarantines)} as broken, {self._bits(warns)} as noticed, {self._guest()} as is_guest
-                from (select *{"".join(f", {test}" for test in self._knowns())} from ({rows}))
+                from (select *{"".join(f", {test}" for test in knowns)} from ({rows}))
             )
         """
 
     def _knowns(self) -> list[str]:
-        """SQL for `is_known_<i>`: whether what reference i names is loaded; asked once, however many rules need it."""
+        """While files are read nothing is looked up: a join mixes the order of rows. So all are known, or none is."""
         return [
-            f"{reference_value(reference)} in (select known from known_{index}) as is_known_{index}"
-            for index, reference in enumerate(self.contract.references)
+            f"{str(self._knows(index)).lower()} as is_known_{index}" for index in range(len(self.contract.references))
         ]
+
+    def _knows(self, index: int) -> bool:
+        return bool(self._one(f"select count(*) from known_{index}")[0])
+
+    def _mark_unknown(self) -> None:
+        """What the references name and nobody knows, in place: no row moves."""
+        rules = {rule.id: (i, rule) for i, rule in enumerate(self.rules)}
+        for index, reference in enumerate(self.contract.references):
+            if not self._knows(index):
+                continue
+            bit, rule = rules[f"reference:{reference.column}"]
+            mask = "noticed" if rule.only_warns else "broken"
+            test = f"{reference_value(reference)} not in (select known from known_{index})"
+            is_guest = reference.entity == "clients" and self.entity.name == "order_lines"
+            changed = self._one(f"""
+                update judged set {mask} = {mask} + {2**bit} {", is_guest = true" if is_guest else ""}
+                where {reference_value(reference)} is not null and not is_deleted and {test}
+            """)
+            self._is_late = self._is_late or (mask == "broken" and bool(changed[0]))
 
     def typed_rows(self, only: str = "") -> str:
         """SQL for the landed rows with `text_<column>` beside each typed column; `only` is a condition on `landed`."""

@@ -21,13 +21,15 @@ def write_raw(checker: Checker, path: Path, *, source: str, batch_id: str, batch
     names = ", ".join(checker.entity.columns)
     constants = {"_source": source, "_batch_id": batch_id}
     texts = ", ".join(f"{_constant(value)} as {name}" for name, value in constants.items())
+    is_in_order = checker.connection.execute("select getvariable('rows_in_order')").fetchone() == (True,)
+    order = "" if is_in_order else "order by file, line"
     row = checker.connection.execute(f"""
         copy (
             select
                 {names}, client_ref, {texts}, {batch_seq}::bigint as _batch_seq, file as _file, line as _line,
                 business_date as _business_date, version as _version, is_deleted as _deleted,
                 {checker.contract.precedence}::integer as _precedence, extra as _extra
-            from checked where {_GOOD}
+            from checked where {_GOOD} {order}
         ) to {literal(str(path))} (format parquet, {_HOW})
     """).fetchone()
     return int(row[0]) if row else 0

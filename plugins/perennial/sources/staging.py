@@ -368,21 +368,20 @@ def _make_views(
     steps: list[tuple[int, int]],
 ) -> None:
     header_lines = 1 if contract.format.type == "csv" else 0
-    if len(counted) == 1:
-        [one] = counted.values()
-        name = literal(one.file.file.name)
-        file, day = f"{name}::enum({name})", _date_of_file([one.file])  # not hashed for each row when it is written
-        row, join = "judged.rowid + 1", ""
+    join, is_in_order = "", True
+    if len(counted) <= _MOST_STEPS:
+        file, day, row = _by_file(connection, counted)
     else:
-        file, day, row = "spans.file", "spans.file_date", "judged.rowid - spans.first_row + 1"
         connection.execute("create table places as select * from spans inner join files using (file_no)")
-        join = "left join places as spans on judged.file_no = spans.file_no"
+        join, is_in_order = "left join places on judged.file_no = places.file_no", False
+        file, day, row = "places.file", "places.file_date", "judged.rowid - places.first_row + 1"
     line = f"{row} + {header_lines}" + (f" + {_stepped(steps)}" if steps else "")
     if connection.execute("select count(*) from line_of_row").fetchone() != (0,):
-        join += " left join line_of_row as m on judged.rowid = m.row_id"
+        join, is_in_order = f"{join} left join line_of_row as m on judged.rowid = m.row_id", False
         line = f"coalesce(m.line, {line})"
     if any(one.file.line_column for one in counted.values()):
         line = "judged.given_line"
+    connection.execute(f"set variable rows_in_order = {str(is_in_order).lower()}")  # a join mixes them
     connection.execute(f"""
         create view checked as
         select judged.rowid as row_id, {file} as file, {day} as file_date, {line} as line, judged.*
@@ -399,8 +398,22 @@ def _make_views(
     """)
 
 
-def _stepped(steps: Sequence[tuple[int, int]]) -> str:
-    """SQL for what is added to the line of a row: a search by halves through (row_id, sum), sorted."""
+def _by_file(connection: duckdb.DuckDBPyConnection, counted: dict[int, StagedFile]) -> tuple[str, str, str]:
+    """SQL for the name and the date of a row's file, and for its number there, from 1."""
+    names = sorted({one.file.file.name for one in counted.values()}) or [""]
+    kind = f"enum({literals(names)})"  # not hashed for each row when it is written
+    first = {0: (f"{literal(names[0])}::{kind}", "null::date", "judged.rowid + 1")}
+    for number, row in connection.execute("select file_no, first_row from spans").fetchall():
+        file = counted[number].file
+        name = f"{literal(file.file.name)}::{kind}"
+        first[row] = (name, _date_of_file([file]), f"judged.rowid - {row - 1}")
+    rows = sorted(first.items())
+    name, day, place = (_stepped([(row, values[n]) for row, values in rows]) for n in range(3))
+    return name, day, place
+
+
+def _stepped(steps: Sequence[tuple[int, int | str]]) -> str:
+    """SQL for what holds from a row on, by (row_id, value), sorted: a search by halves."""
     if len(steps) == 1:
         return str(steps[0][1])
     half = len(steps) // 2

@@ -53,9 +53,7 @@ def test_raw_has_the_columns_and_types_of_the_contract(zone):
         ).fetchall()
     wanted = {name: SQL_TYPES[column.type] for name, column in ENTITIES["order_lines"].columns.items()} | RAW_COLUMNS
     assert {name: kind.lower() for name, kind, *_rest in described} == wanted
-    [row] = zone.raw(
-        "order_lines", "ordered_at, _source, _batch_id, _batch_seq, _file, _line, _business_date"
-    )
+    [row] = zone.raw("order_lines", "ordered_at, _source, _batch_id, _batch_seq, _file, _line, _business_date")
     assert row == (datetime(2017, 10, 2, 12), "shop", report.batch_id, 1, SALES_FILE, 2, DAY)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factories.landing_zone import DAY, PRODUCTS, Zone
+from factories.landing_zone import DAY, HOUSEHOLDS, PRODUCTS, Zone, sale, sales
 from perennial.sources.config import load_sources
 from perennial.sources.inspection import inspect
 from perennial.sources.landing import look
@@ -121,3 +122,20 @@ def test_whatever_stands_in_the_cells_each_row_keeps_its_value_and_its_line(zone
     rows, rejected = _staged(zone, out.getvalue())
     assert rows == wanted
     assert [line for line, _kind in rejected] == bad
+
+
+def test_rows_of_several_large_files_keep_their_lines_also_where_references_are_looked_up(tmp_path):
+    zone = Zone(tmp_path)
+    zone.land(f"crm/households_{DAY}.csv", f"{HOUSEHOLDS}\n7,A,B,a@example.com,,,2017-01-01\n")
+    zone.ingest("crm")
+    for day, count in ((1, 3), (2, 150_000), (3, 2)):
+        rows = (
+            sale(day * 1_000_000 + n, 7 if n % 2 else 8, at="2017-10-01T12:00:00Z", quantity=n % 1000)
+            for n in range(count)
+        )
+        zone.land(f"shop/sales_2017-10-0{day}.csv.gz", sales(*rows))
+    assert zone.only("shop").guests == 75_000 + 2 + 1
+    wrong = "count(*) filter (order_key::int % 1_000_000 + 2 <> _line), count(*), count(*) filter (quantity <> (_line - 2) % 1000)"
+    with duckdb.connect() as connection:
+        [path] = (zone.home / "raw" / "order_lines").glob("*.parquet")
+        assert connection.execute(f"select {wrong} from read_parquet(?)", [str(path)]).fetchall() == [(0, 150_005, 0)]
