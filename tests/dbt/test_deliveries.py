@@ -112,10 +112,10 @@ def _line(order: int, amount: object, day: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def models(built) -> dict[str, str]:
+def models(compiled) -> dict[str, str]:
     """The compiled SQL of two staging models, as of 2017-10-01."""
     return {
-        name: next((built.target / "compiled").rglob(f"{model}.sql")).read_text(encoding="utf-8")
+        name: next(compiled.rglob(f"{model}.sql")).read_text(encoding="utf-8")
         for name, model in (("lines", "stg_sales__order_lines"), ("goods", "stg_sales__products"))
     }
 

@@ -8,7 +8,7 @@ perennial quarantine replay shop.sales             after the contract in sources
 perennial quarantine drop 3f2a:17 --note "test order"
 
 A batch is named by the beginning of its id; BATCH:LINE (or BATCH:FILE:LINE) is one row. Replayed rows are a batch of
-their own, which the next build picks up.
+their own, which the next build picks up. list, show and replay take --json.
 """
 
 from __future__ import annotations

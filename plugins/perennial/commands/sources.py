@@ -5,6 +5,7 @@ preview FILE    the file's first rows as they would be loaded, each with its fat
 infer FILE      a sources.yml for the file, on stdout; what to look at goes to stderr
 fetch [SOURCE]  ask the outside systems for what is new, and land it
 
+check, preview and fetch take --json.
 Exit codes: 0 done, 1 or 75 a fetch failed (75: try again later), 2 a mistake in the configuration or a step of a check
 that failed, 4 the file would be refused.
 """

@@ -170,7 +170,7 @@ def _event_text(extra: dict[str, Any]) -> str:
         return f"{extra['payload'].get('files', 0)} files have landed"
     rows = extra.get("rows")
     parts = [str(extra["as_of"])] if extra.get("as_of") else []
-    if isinstance(rows, int):
+    if isinstance(rows, int) and "loaded" not in extra:
         parts.append(f"{rows:,} rows")
     parts += [
         f"{extra[key]:,} {key}" for key in ("loaded", "quarantined", "duplicate", "lists", "sent") if key in extra
