@@ -34,6 +34,7 @@ from perennial.quality.quarantine import first_reasons, make_quarantined, write_
 from perennial.quality.raw import consent_events, write_raw
 from perennial.sources.inspection import Inspected, inspect
 from perennial.sources.landing import LandedFile
+from perennial.sources.quotation import swallowed
 from perennial.sources.shelf import carry_out, to_archive, to_refused
 from perennial.sources.staging import StagedFile, arrive, open_scratch, unreadable
 from perennial.sources.staging import settle as settle_rows
@@ -163,13 +164,17 @@ class Intake:
             connection = stack.enter_context(open_scratch(scratch / "spill"))
             try:
                 checker = self._judged_rows(connection, found)
+                problems = swallowed(connection, found.fresh, self.contract)
             except (duckdb.IOException, duckdb.OutOfMemoryException):
                 raise  # of the machine, not of a file: nothing is refused
             except duckdb.Error as error:
                 connection.close()
-                self._sort_out_unreadable(found, scratch, error)
-                connection = stack.enter_context(open_scratch(scratch / "spill"))
-                checker = self._judged_rows(connection, found)
+                problems = self._unreadable(found, scratch, error)
+            if problems:
+                connection.close()
+                _sort_out(found, problems)
+                yield stack.enter_context(self._read(found, scratch))  # anew, without them
+                return
             staged = settle_rows(connection, found.fresh, self.contract)
             checker.settle()
             yield checker, staged
@@ -182,18 +187,12 @@ class Intake:
         checker.judge_arriving(known)
         return checker
 
-    def _sort_out_unreadable(self, found: Sorted, scratch: Path, error: duckdb.Error) -> None:
+    def _unreadable(self, found: Sorted, scratch: Path, error: duckdb.Error) -> dict[str, Problem]:
         reasons = unreadable(found.fresh, self.contract, scratch / "spill")
         if not reasons:
             raise error
-        twins = [twin for twin, first in found.twins if first.file.name in reasons]
-        bad = [one for one in found.fresh if one.file.name in reasons]
-        for one in [*bad, *twins]:
-            said = next(r for name, r in reasons.items() if name == one.file.name or one in twins)
-            problem = Problem(one.file.name, f"the content cannot be read: {said}", "export the file again")
-            found.broken.append(replace(one, problem=problem))
-        found.fresh = [one for one in found.fresh if one not in bad]
-        found.twins = [(twin, first) for twin, first in found.twins if twin not in twins]
+        fix = "export the file again"
+        return {name: Problem(name, f"the content cannot be read: {said}", fix) for name, said in reasons.items()}
 
     def _refuse(self, one: Inspected) -> BatchReport:
         problem = one.problem or Problem(one.file.name, "cannot be read")
@@ -358,6 +357,18 @@ class Intake:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.settings.home).as_posix()
+
+
+def _sort_out(found: Sorted, problems: Mapping[str, Problem]) -> None:
+    """These fresh files, and those with the same content, are broken."""
+    for twin, first in found.twins:
+        if first.file.name in problems:
+            problem = problems[first.file.name]
+            where = problem.where.replace(first.file.name, twin.file.name)
+            found.broken.append(replace(twin, problem=replace(problem, where=where)))
+    found.broken += [replace(one, problem=problems[one.file.name]) for one in found.fresh if one.file.name in problems]
+    found.fresh = [one for one in found.fresh if one.file.name not in problems]
+    found.twins = [(twin, first) for twin, first in found.twins if first.file.name not in problems]
 
 
 def _as_of(found: Sorted, counts: Counts) -> date | None:

@@ -63,7 +63,7 @@ def arrive(connection: duckdb.DuckDBPyConnection, files: Sequence[Inspected], co
     connection.execute("create table line_of_row (row_id bigint, line bigint)")
     connection.execute("create table line_of_reject (file_no integer, record bigint, line bigint)")
     number, scans = 0, list[str]()
-    for scan_no, group in enumerate(_groups(files)):
+    for scan_no, group in enumerate(groups(files)):
         rows = [[number + n, str(one.readable), one.file.name, one.file.file_date] for n, one in enumerate(group)]
         connection.executemany("insert into files values (?, ?, ?, ?)", rows)
         scans.append(_scan(connection, group, contract, number, scan_no))
@@ -76,7 +76,7 @@ def settle(
 ) -> list[StagedFile]:
     """What was read, file by file, once `judged` is there; makes `checked` and `rejected`."""
     if contract.format.type == "csv":
-        for scan_no in range(len(_groups(files))):
+        for scan_no in range(len(groups(files))):
             _keep_rejects(connection, scan_no)
     connection.execute("""
         create table spans as
@@ -116,7 +116,7 @@ def unreadable(files: Sequence[Inspected], contract: SourceEntity, scratch: Path
     return reasons
 
 
-def _groups(files: Sequence[Inspected]) -> list[list[Inspected]]:
+def groups(files: Sequence[Inspected]) -> list[list[Inspected]]:
     """Files with the same columns in the same order are read together."""
     groups: dict[tuple[object, ...], list[Inspected]] = {}
     for file in files:
