@@ -180,7 +180,12 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     """SeaweedFS on free ports, with its data below the folder; it checks signatures."""
     for _attempt in range(3):  # a port may be taken between asking and using it
         process, server = _start_seaweed(folder)
-        if _answers(process, server):
+        try:
+            answers = _answers(process, server)
+        except BaseException:
+            _stop(process)  # else it lives on, and holds its ports
+            raise
+        if answers:
             break
         _stop(process)
     else:
@@ -201,7 +206,7 @@ def _start_seaweed(folder: Path) -> tuple[subprocess.Popen[bytes], S3Server]:
     (folder / "s3.json").write_text(json.dumps({"identities": [{"name": USER, **account}]}))
     command = [str(Path(sysconfig.get_path("scripts")) / "weed"), "server", f"-dir={data}", f"-ip={HOST}"]
     command += [f"-ip.bind={HOST}", "-filer", "-s3", f"-s3.config={folder / 's3.json'}", "-master.telemetry=false"]
-    command += ["-volume.max=50", "-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0"]
+    command += ["-volume.max=50", "-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     for number, name in enumerate(names):
         command += [f"-{name}.port={ports[number]}", f"-{name}.port.grpc={ports[len(names) + number]}"]
     with (folder / "weed.log").open("wb") as log:
