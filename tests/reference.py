@@ -17,15 +17,21 @@ def absent(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def lacking(reason: str) -> NoReturn:
+    """The machine itself cannot do what the test needs (another Python, a kernel's right): always listed, with why."""
+    pytest.skip(f"NOT RUN: {reason}")
+
+
 def python_of(version: str) -> Path:
-    """The interpreter of another Python (`3.12`), from the path or from pyenv; absent, it is told as above."""
+    """The interpreter of another Python (`3.12`), from the path or from pyenv; where there is none it is listed."""
     name = f"python{version}"
     found = [Path(folder) / name for folder in os.get_exec_path()]
-    found += sorted((Path.home() / ".pyenv/versions").glob(f"{version}.*/bin/{name}"), reverse=True)
+    for pyenv in (os.environ.get("PYENV_ROOT"), Path.home() / ".pyenv"):
+        found += sorted(Path(pyenv or "/nowhere").glob(f"versions/{version}.*/bin/{name}"), reverse=True)
     for path in found:
         if path.exists() and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
             return path
-    absent(f"there is no {name} on this machine")
+    lacking(f"there is no {name} on this machine")
 
 
 def reference(path: str) -> Path:

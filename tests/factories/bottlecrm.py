@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from factories.databases import running_postgres
-from reference import absent, python_of
+from reference import lacking, python_of
 
 LOCK = Path(__file__).resolve().parents[1] / "peers" / "bottlecrm.txt"
 ADMIN, ORGANISATION = "admin@example.com", "MicroPyramid"
@@ -83,7 +83,7 @@ def _installed(folder: Path) -> Path:
     install = [*pip, "install", *into, "--require-hashes", "--no-deps", "-r", LOCK]
     done = subprocess.run(install, capture_output=True, text=True, check=False)
     if done.returncode:
-        absent(f"BottleCRM cannot be installed: {done.stderr[-500:]}")
+        lacking(f"BottleCRM cannot be installed: {done.stderr[-500:]}")
     return binaries
 
 

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-import pytest
+from reference import lacking
 
 _PATIENCE_SECONDS = 60
 _PACKAGES = (
@@ -61,7 +61,7 @@ def running_mariadb() -> Iterator[MariaDB]:
     program = Path(found) if found else _from_debian(folder / "debian")
     if program is None:
         shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip("there is no mariadbd, and Debian's packages cannot be had here (apt-get install mariadb-server)")
+        lacking("there is no mariadbd, and Debian's packages cannot be had here (apt-get install mariadb-server)")
     process = _start(program, folder)
     try:
         server = MariaDB(folder / "s")
