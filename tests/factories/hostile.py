@@ -220,7 +220,7 @@ _CSV = [
 ]
 _CORPUS: dict[str, list[bytes]] = {
     "csv": [HEAD.encode() + b"1," + _BIG + b",b,c\n2,a,b,c\n", HEAD.encode() + b'1,"' + _BIG + b'",b,c\n2,a,b,c\n'],
-    "gzip": [gzip.compress(gzip.compress(b"1")), gzip.compress(HEAD.encode())[:-4], b"\x1f\x8b", b"\x1f\x8b\x08" + b"\xff" * 50],
+    "gzip": [gzip.compress(gzip.compress(b"1", mtime=0), mtime=0), gzip.compress(HEAD.encode(), mtime=0)[:-4], b"\x1f\x8b", b"\x1f\x8b\x08" + b"\xff" * 50],
     "zip": [
         packed_zip(),
         packed_zip(("a", b"1"), ("b", b"2")),
