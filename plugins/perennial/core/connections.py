@@ -51,13 +51,50 @@ class EnvironmentConnections:
         name = _PREFIX + connection_id.upper()
         text = self._environ.get(name)
         if text is None:
-            fix = f"add it in Airflow (Admin, Connections) or set {name} to its URI"
-            raise ConfigError(Problem(f"connection {connection_id}", "there is no such connection", fix))
+            raise absent(connection_id)
         try:
             return _from_json(connection_id, text) if text.lstrip().startswith("{") else _from_uri(connection_id, text)
         except (ValueError, TypeError):  # the text itself may hold a password: it is not shown
             fix = "write it as type://login:password@host:port/schema, or as Airflow's JSON"
             raise ConfigError(Problem(name, "is neither a connection URI nor JSON", fix)) from None
+
+
+class AirflowRecord(Protocol):
+    """What Airflow's own connections have, in tasks and in its server alike."""
+
+    conn_type: Any
+    host: Any
+    port: Any
+    login: Any
+    password: Any
+    schema: Any
+    extra: Any
+
+
+def of_airflow(connection_id: str, found: AirflowRecord) -> Connection:
+    """The connection from Airflow's own. Raises ConfigError when its extra is not a JSON object."""
+    try:
+        extra = json.loads(found.extra) if found.extra else {}
+    except ValueError:  # the text may hold a secret: it is not shown
+        extra = None
+    if not isinstance(extra, dict):
+        raise ConfigError(Problem(f"connection {connection_id}", "its extra is not a JSON object", "mend its extra"))
+    return Connection(
+        id=connection_id,
+        kind=found.conn_type or "",
+        host=found.host,
+        port=found.port,
+        login=found.login,
+        password=found.password,
+        schema=found.schema,
+        extra=extra,
+    )
+
+
+def absent(connection_id: str) -> ConfigError:
+    """That there is no connection of that id, and how to make it."""
+    fix = f"add it in Airflow (Admin, Connections) or set {_PREFIX}{connection_id.upper()} to its URI"
+    return ConfigError(Problem(f"connection {connection_id}", "there is no such connection", fix))
 
 
 def _from_json(connection_id: str, text: str) -> Connection:

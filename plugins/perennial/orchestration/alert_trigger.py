@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from perennial.orchestration.announcing import announcements
 
 _FIRST_REMINDER_SECONDS = 600.0
 _IDS_IN_EVENT = 20
@@ -32,21 +34,13 @@ class AlertTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for every set of alerts that is new."""
-        announced: frozenset[tuple[str, bool]] = frozenset()
-        patience, waited = _FIRST_REMINDER_SECONDS, 0.0
-        while True:
-            untold = await asyncio.to_thread(self._untold)
-            if untold - announced:
-                patience, waited = _FIRST_REMINDER_SECONDS, 0.0
-                yield self._event(untold)
-            elif untold and waited >= patience:
-                patience, waited = 2 * patience, 0.0
-                yield self._event(untold)
-            announced = untold
-            waited += self.poll_seconds
-            await asyncio.sleep(self.poll_seconds)
+        looks = announcements(
+            self._untold, poll_seconds=self.poll_seconds, first_reminder_seconds=_FIRST_REMINDER_SECONDS
+        )
+        async for untold in looks:
+            yield self._event(untold)
 
-    def _event(self, untold: frozenset[tuple[str, bool]]) -> TriggerEvent:
+    def _event(self, untold: AbstractSet[tuple[str, bool]]) -> TriggerEvent:
         ids = sorted(alert_id for alert_id, _ended in untold)
         return TriggerEvent({"alerts": len(ids), "ids": ids[:_IDS_IN_EVENT]})
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from airflow.sdk import Connection as AirflowConnection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from perennial.core.connections import Connection
-from perennial.core.errors import ConfigError, Problem
+from perennial.core.connections import Connection, absent, of_airflow
 
 
 class AirflowConnections:
@@ -18,27 +14,6 @@ class AirflowConnections:
     def get(self, connection_id: str) -> Connection:
         """The connection. Raises ConfigError when there is none of that id, or when its extra is not JSON."""
         try:
-            found = AirflowConnection.get(connection_id)
+            return of_airflow(connection_id, AirflowConnection.get(connection_id))
         except AirflowNotFoundException:
-            fix = f"add it in Airflow (Admin, Connections) or set AIRFLOW_CONN_{connection_id.upper()}"
-            raise ConfigError(Problem(f"connection {connection_id}", "there is no such connection", fix)) from None
-        return Connection(
-            id=connection_id,
-            kind=found.conn_type or "",
-            host=found.host,
-            port=found.port,
-            login=found.login,
-            password=found.password,
-            schema=found.schema,
-            extra=_extra(connection_id, found.extra),
-        )
-
-
-def _extra(connection_id: str, text: str | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if text else {}
-    except ValueError:  # the text may hold a secret: it is not shown
-        found = None
-    if not isinstance(found, dict):
-        raise ConfigError(Problem(f"connection {connection_id}", "its extra is not a JSON object", "mend its extra"))
-    return found
+            raise absent(connection_id) from None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import conf
 
 from perennial.contracts.records import Alert, AlertKind
-from perennial.core.errors import BatchRefused, Problem, RetryableError
+from perennial.core.errors import BatchRefused, PerennialError, Problem, RetryableError
 from perennial.core.settings import AlertChannel, Settings, Severity
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def send(channels: Sequence[AlertChannel], messages: Sequence[Message]) -> dict[
 
 
 def task_failed(context: Mapping[str, Any]) -> None:
-    """The `on_failure_callback` of every task: never raises, since the task's own error is what counts."""
+    """The `on_failure_callback` of every task; a configuration that cannot be read is logged."""
     from perennial.core.settings import load_settings
 
     error = context.get("exception")
@@ -98,7 +98,7 @@ def task_failed(context: Mapping[str, Any]) -> None:
         text = f"Task {task.dag_id}.{task.task_id} failed: {_first_line(error)} -> see its log, mend it, clear the task"
         message = Message("error", f"{task.dag_id}.{task.task_id}", text, f"/dags/{task.dag_id}/runs/{task.run_id}")
         send(load_settings().file.alerts, [message])
-    except Exception:
+    except PerennialError:  # the configuration cannot be read: nobody knows whom to tell
         log.exception("Nobody could be told that a task failed")
 
 

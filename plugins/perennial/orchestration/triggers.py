@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from perennial.orchestration.announcing import announcements
 
 _NAMES_IN_EVENT = 20
 _FIRST_REMINDER_SECONDS = 300.0
@@ -38,21 +40,13 @@ class LandingTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for every set of files that has settled and was not announced yet."""
-        announced: set[tuple[str, int, int]] = set()
-        patience, waited = _FIRST_REMINDER_SECONDS, 0.0
-        while True:
-            ready = await asyncio.to_thread(self._ready)
-            if ready - announced:
-                patience, waited = _FIRST_REMINDER_SECONDS, 0.0
-                yield self._event(ready)
-            elif ready and waited >= patience:
-                patience, waited = 2 * patience, 0.0
-                yield self._event(ready)
-            announced = ready
-            waited += self.poll_seconds
-            await asyncio.sleep(self.poll_seconds)
+        looks = announcements(
+            self._ready, poll_seconds=self.poll_seconds, first_reminder_seconds=_FIRST_REMINDER_SECONDS
+        )
+        async for ready in looks:
+            yield self._event(ready)
 
-    def _event(self, ready: set[tuple[str, int, int]]) -> TriggerEvent:
+    def _event(self, ready: AbstractSet[tuple[str, int, int]]) -> TriggerEvent:
         names = sorted(name for name, _size, _changed in ready)
         return TriggerEvent({"dag": self.dag, "files": len(names), "names": names[:_NAMES_IN_EVENT]})
 

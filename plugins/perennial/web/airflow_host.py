@@ -5,7 +5,6 @@ What is imported from Airflow's core API is internal to it: when it moves, this 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -14,8 +13,7 @@ from airflow.exceptions import AirflowNotFoundException
 from airflow.models.connection import Connection as AirflowConnection
 from fastapi import Depends
 
-from perennial.core.connections import Connection
-from perennial.core.errors import ConfigError, Problem
+from perennial.core.connections import Connection, absent, of_airflow
 
 # Who may read assets may read what became of their batches; a stranger gets 401, another role 403.
 SIGNED_IN: Any = Depends(requires_access_asset(method="GET"))
@@ -32,27 +30,6 @@ class ServerConnections:
     def get(self, connection_id: str) -> Connection:
         """The connection. Raises ConfigError when there is none of that id."""
         try:
-            found = AirflowConnection.get_connection_from_secrets(connection_id)
+            return of_airflow(connection_id, AirflowConnection.get_connection_from_secrets(connection_id))
         except AirflowNotFoundException:
-            fix = "add it in Airflow (Admin, Connections)"
-            raise ConfigError(Problem(f"connection {connection_id}", "there is no such connection", fix)) from None
-        return Connection(
-            id=connection_id,
-            kind=found.conn_type or "",
-            host=found.host,
-            port=found.port,
-            login=found.login,
-            password=found.password,
-            schema=found.schema,
-            extra=_extra(connection_id, found.extra),
-        )
-
-
-def _extra(connection_id: str, text: str | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if text else {}
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ConfigError(Problem(f"connection {connection_id}", "its extra is not a JSON object", "mend it"))
-    return found
+            raise absent(connection_id) from None
