@@ -64,6 +64,7 @@ def create_pages(signed_in: Any, login_url: Callable[[str], str]) -> FastAPI:
     app.add_api_route("/quarantine", _quarantine, response_class=HTMLResponse)
     app.add_api_route("/sources", _sources, response_class=HTMLResponse)
     app.add_api_route("/data-docs", _docs, response_class=HTMLResponse)
+    app.add_api_route("/data-docs/", _docs, response_class=HTMLResponse)
     app.add_api_route("/data-docs/{path:path}", _docs_file, response_class=Response)
     app.add_api_route("/style.css", _style, response_class=Response)
     app.add_api_route("/docs.css", _docs_style, response_class=Response)
