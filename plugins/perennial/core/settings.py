@@ -1,7 +1,8 @@
 """The one typed Settings object: config/perennial.yml, then the environment over it.
 
 Environment (all optional): `PERENNIAL_CONFIG` (the folder config/), `PERENNIAL_HOME` (state; default `.perennial/` of
-the repository, or a folder in it for another config folder), `PERENNIAL_ASSIGNMENT_SALT`, `PERENNIAL_LEDGER_URL`.
+the repository, or a folder in it for another config folder), `PERENNIAL_ASSIGNMENT_SALT`, `PERENNIAL_LEDGER_URL`,
+`PERENNIAL_WAREHOUSE_URL` (PostgreSQL as the warehouse; without it the embedded one).
 Nothing else of Perennial reads the environment, but for the operational clock.
 """
 
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from perennial.core.errors import ConfigError, Problem
 from perennial.core.ids import digest_of
 from perennial.core.yamlfile import read_yaml, validate
 
@@ -73,6 +75,13 @@ class Windows(Frozen):
     features: tuple[Annotated[int, Field(ge=1)], ...] = (7, 14, 28, 56, 91)
 
 
+class Warehouse(Frozen):
+    """How long published versions stay, in days, and how long a statement of people may run, in seconds."""
+
+    keep_days: Annotated[int, Field(ge=1, le=3660)] = 14
+    statement_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
+
+
 Severity = Literal["info", "warning", "error"]
 
 
@@ -101,6 +110,7 @@ class SettingsFile(Frozen):
     identity: Identity = Identity()
     assignment_salt: Annotated[str, Field(min_length=8)]
     keep_versions: Annotated[int, Field(ge=2)] = 6
+    warehouse: Warehouse = Warehouse()
     alerts: tuple[AlertChannel, ...] = ()
 
 
@@ -112,6 +122,7 @@ class Settings(Frozen):
     config_dir: Path
     dbt_project_dir: Path = REPOSITORY / "dbt_project"
     ledger_override: str | None = Field(default=None, repr=False)  # it may hold a password
+    warehouse_url: str | None = Field(default=None, repr=False)  # of PostgreSQL; None: the embedded warehouse
 
     @property
     def company(self) -> Company:
@@ -219,7 +230,21 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     salt = env.get("PERENNIAL_ASSIGNMENT_SALT")
     if salt:
         file = SettingsFile.model_validate({**file.model_dump(), "assignment_salt": salt})
-    return Settings(file=file, home=home, config_dir=config_dir, ledger_override=env.get("PERENNIAL_LEDGER_URL"))
+    return Settings(
+        file=file,
+        home=home,
+        config_dir=config_dir,
+        ledger_override=env.get("PERENNIAL_LEDGER_URL"),
+        warehouse_url=_warehouse_url(env.get("PERENNIAL_WAREHOUSE_URL")),
+    )
+
+
+def _warehouse_url(text: str | None) -> str | None:
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        message = "this is no address of a PostgreSQL database"  # which is not shown: it may hold a password
+        fix = "give postgresql://user:password@host/database, or leave it out for the embedded warehouse"
+        raise ConfigError(Problem("PERENNIAL_WAREHOUSE_URL", message, fix))
+    return text or None
 
 
 def _default_home(config_dir: Path) -> Path:

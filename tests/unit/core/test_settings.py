@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from perennial.core.errors import ConfigError
 from perennial.core.settings import REPOSITORY, load_settings
 
 
@@ -47,3 +48,17 @@ def test_L22_the_salt_can_come_from_the_environment():
 def test_all_state_lives_below_the_home_folder(tmp_path, name):
     settings = load_settings({"PERENNIAL_HOME": str(tmp_path)})
     assert getattr(settings, name).is_relative_to(tmp_path)
+
+
+def test_one_setting_chooses_postgresql_as_the_warehouse_and_its_password_is_never_shown():
+    url = "postgresql://perennial:s3cret@db.example.com/warehouse"
+    assert load_settings({}).warehouse_url is None
+    settings = load_settings({"PERENNIAL_WAREHOUSE_URL": url})
+    assert settings.warehouse_url == url
+    assert "s3cret" not in repr(settings)
+
+
+def test_L22_a_wrong_address_of_the_warehouse_is_refused_without_being_shown():
+    with pytest.raises(ConfigError, match="PERENNIAL_WAREHOUSE_URL") as refused:
+        load_settings({"PERENNIAL_WAREHOUSE_URL": "mysql://perennial:s3cret@db"})
+    assert "s3cret" not in str(refused.value)
