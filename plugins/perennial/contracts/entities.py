@@ -9,20 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-ColumnType = Literal["text", "integer", "decimal", "date", "timestamp", "boolean"]
+ColumnType = Literal["text", "integer", "decimal", "rate", "date", "timestamp", "boolean"]
 EntityName = Literal[
     "order_lines", "products", "clients", "demographics", "consents", "campaigns", "campaign_contacts", "redemptions",
-    "contact_persons", "deals", "agents", "interactions",
+    "contact_persons", "deals", "agents", "interactions", "message_events", "touches", "spend", "exchange_rates",
 ]  # fmt: skip
 
 SQL_TYPES: dict[ColumnType, str] = {
     "text": "varchar",
     "integer": "bigint",
     "decimal": "decimal(18,4)",
+    "rate": "decimal(18,8)",  # of one currency in another: four places are too few
     "date": "date",
     "timestamp": "timestamp",
     "boolean": "boolean",
 }
+FRACTIONS: frozenset[ColumnType] = frozenset({"decimal", "rate"})
+NUMBERS: frozenset[ColumnType] = FRACTIONS | {"integer"}
 
 # Every raw table carries these behind its own columns. `_line` counts from 1 with the header as line 1; `client_ref`
 # is null for guests and in entities without a client. `_version` orders versions of a key within a business date, byte
@@ -47,11 +50,16 @@ LineKind = Literal["sale", "return", "cancellation", "fee", "write_off", "adjust
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a canonical entity; `personal` columns never reach the published warehouse (L22)."""
+    """A column of a canonical entity; `personal` columns never reach the published warehouse (L22).
+
+    `added`: raw files exist that were written before the column did. It is null in their rows, and a null in it is no
+    part of what a row says (quality.expressions.row_hash), so that those rows are the same rows as before.
+    """
 
     type: ColumnType
     required: bool = False
     personal: bool = False
+    added: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Entity:
 
 _TEXT, _NEEDED, _PERSONAL = Column("text"), Column("text", required=True), Column("text", personal=True)
 _AMOUNT = Column("decimal")
+_ADDED_TEXT, _ADDED_AMOUNT = Column("text", added=True), Column("decimal", added=True)
 
 ENTITIES: dict[EntityName, Entity] = {
     entity.name: entity
@@ -91,6 +100,12 @@ ENTITIES: dict[EntityName, Entity] = {
                 "product_name": _TEXT,
                 "country": _TEXT,
                 "line_kind": _NEEDED,  # a LineKind; set by the source's `line_kinds` rules
+                "cost_amount": _ADDED_AMOUNT,  # of the goods of the line, signed like quantity
+                "unit_cost": _ADDED_AMOUNT,  # else cost is quantity x unit_cost
+                "tax_amount": _ADDED_AMOUNT,  # in or on top of amount: Company.prices_include_tax
+                "currency": _ADDED_TEXT,  # ISO 4217; the company's when empty
+                "sales_channel": _ADDED_TEXT,  # web | shop | phone | ...
+                "device": _ADDED_TEXT,  # desktop | mobile | ...
             },
         ),
         Entity(
@@ -105,6 +120,11 @@ ENTITIES: dict[EntityName, Entity] = {
                 "brand": _TEXT,
                 "manufacturer_key": _TEXT,
                 "package_size": _TEXT,
+                "product_line": _ADDED_TEXT,
+                "unit_cost": _ADDED_AMOUNT,  # in the company's currency, as list_price
+                "list_price": _ADDED_AMOUNT,
+                "substitute_group": _ADDED_TEXT,  # products of one group stand in for each other
+                "term_days": Column("integer", added=True),  # of a service's term, or how long a consumable lasts
             },
         ),
         Entity(
@@ -131,6 +151,7 @@ ENTITIES: dict[EntityName, Entity] = {
                 "line_of_business": _TEXT,
                 "revenue_band": _TEXT,  # of a company
                 "employees": Column("integer"),
+                "sex": _ADDED_TEXT,
             },
         ),
         Entity(
@@ -167,6 +188,7 @@ ENTITIES: dict[EntityName, Entity] = {
                 "closed_on": Column("date"),
                 "amount": _AMOUNT,
                 "deal_name": _TEXT,
+                "currency": _ADDED_TEXT,  # ISO 4217; the company's when empty
             },
         ),
         Entity(
@@ -241,6 +263,59 @@ ENTITIES: dict[EntityName, Entity] = {
                 "coupon_key": _NEEDED,
                 "campaign_key": _TEXT,
                 "redeemed_on": Column("date", required=True),
+            },
+        ),
+        Entity(
+            "message_events",
+            "events",
+            ("communication_key", "event_kind", "happened_at"),
+            {
+                "communication_key": _NEEDED,  # one message to one client, by the id of the tool that sent it
+                "client_key": _NEEDED,
+                "event_kind": _NEEDED,  # sent | delivered | opened | clicked | replied | bounced | unsubscribed | ...
+                "happened_at": Column("timestamp", required=True),
+                "channel": _TEXT,
+                "campaign_key": _TEXT,
+                "message_key": _TEXT,  # the text or creative that was sent
+            },
+        ),
+        Entity(
+            "touches",
+            "events",
+            ("touch_key",),
+            {
+                "touch_key": _NEEDED,
+                "touched_at": Column("timestamp", required=True),
+                "client_key": _TEXT,
+                "visitor_key": _TEXT,  # who it was before she is known as a client
+                "touch_channel": _TEXT,  # search | social | email | direct | ...
+                "touch_kind": _TEXT,  # visit | click | call | ...
+                "campaign_key": _TEXT,
+                "device": _TEXT,
+            },
+        ),
+        Entity(
+            "spend",
+            "entities",
+            ("spent_on", "spend_channel", "campaign_key"),
+            {
+                "spent_on": Column("date", required=True),
+                "spend_channel": _NEEDED,
+                "campaign_key": _NEEDED,
+                "amount": Column("decimal", required=True),
+                "currency": _TEXT,  # ISO 4217; the company's when empty
+                "impressions": Column("integer"),
+                "clicks": Column("integer"),
+            },
+        ),
+        Entity(
+            "exchange_rates",
+            "entities",
+            ("rate_on", "currency"),
+            {
+                "rate_on": Column("date", required=True),
+                "currency": _NEEDED,  # ISO 4217
+                "rate": Column("rate", required=True),  # of the company's currency, for 1 unit of `currency`
             },
         ),
     )

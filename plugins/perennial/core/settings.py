@@ -39,13 +39,25 @@ def _known_zone(name: str) -> str:
 
 
 class Company(Frozen):
-    """Who the marketing is for: name, business time zone (IANA) and currency (ISO 4217)."""
+    """Who the marketing is for: name, business time zone (IANA), currency (ISO 4217), fiscal year and tax.
+
+    `prices_include_tax`: whether amounts as delivered hold the tax of their line (`tax_amount`).
+    `revenue_includes_tax`: whether what is counted does; as delivered when absent.
+    """
 
     name: str
     zone: Annotated[str, AfterValidator(_known_zone)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     currency_minor_digits: Annotated[int, Field(ge=0, le=4)] = 2
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None  # ISO 3166-1: of phones without a country code
+    fiscal_year_starts: Annotated[int, Field(ge=1, le=12)] = 1  # its first month; a year is named by the one it ends in
+    prices_include_tax: bool = True
+    revenue_includes_tax: bool | None = None
+
+    @property
+    def counts_tax(self) -> bool:
+        """Whether revenue is with tax."""
+        return self.prices_include_tax if self.revenue_includes_tax is None else self.revenue_includes_tax
 
 
 class Identity(Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from perennial.contracts.entities import ENTITIES
+from perennial.contracts.entities import ENTITIES, NUMBERS, ColumnType
 from perennial.contracts.records import RuleResult
 from perennial.contracts.sources import SourceEntity
 from perennial.core.sqltext import literal
@@ -17,6 +17,7 @@ _EXAMPLES = 3
 _EXAMPLE_LENGTH = 40
 _WAS = {
     "decimal": "a number",
+    "rate": "a number",
     "integer": "a whole number",
     "date": "a date",
     "timestamp": "a time",
@@ -86,10 +87,10 @@ def _shown(value: str, *, personal: bool) -> str:
     return value if len(value) <= _EXAMPLE_LENGTH else f"{value[:_EXAMPLE_LENGTH]}..."
 
 
-def _hint(contract: SourceEntity, kind: str, examples: Sequence[str]) -> str:
+def _hint(contract: SourceEntity, kind: ColumnType, examples: Sequence[str]) -> str:
     """What to set in sources.yml so that the examples are values, where that can be told from them."""
     form = contract.format
-    if kind in {"decimal", "integer"}:
+    if kind in NUMBERS:
         if form.decimal == "." and any(_COMMA.fullmatch(value) for value in examples):
             return " -> set decimal: ','"
         if form.decimal == "," and any(_POINT.fullmatch(value) for value in examples):

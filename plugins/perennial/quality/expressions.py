@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from perennial.contracts.connections import ARRIVAL
-from perennial.contracts.entities import ENTITIES, SQL_TYPES, ColumnType
+from perennial.contracts.entities import ENTITIES, FRACTIONS, SQL_TYPES, ColumnType
 from perennial.contracts.sources import FileFormat, LineKindRule, SourceColumn, SourceEntity
 from perennial.core.sqltext import literal, literals
 from perennial.quality.zones import local_date
@@ -49,8 +49,8 @@ def typed_quickly(name: str, column: SourceColumn, kind: ColumnType, form: FileF
     """
     if column.map:
         return None
-    if kind == "decimal" and form.decimal == "." and form.thousands is None:
-        return f"try_cast({name} as {SQL_TYPES['decimal']})"
+    if kind in FRACTIONS and form.decimal == "." and form.thousands is None:
+        return f"try_cast({name} as {SQL_TYPES[kind]})"
     starts = f"{name} >= '0' and {name} < ':'"
     if kind == "date" and form.date_format is None:
         whole = f"{starts} and strlen({name}) = 10 and right({name}, 1) >= '0'"
@@ -75,8 +75,8 @@ def _mapped(text: str, words: Mapping[str, str]) -> str:
 
 def typed(text: str, kind: ColumnType, form: FileFormat) -> str:
     """The text as the column's type, null where it is not one. Timestamps are UTC without a zone."""
-    if kind == "decimal":
-        return _decimal(text, form)
+    if kind in FRACTIONS:
+        return _fraction(text, kind, form)
     if kind == "integer":
         number = f"try_cast({_ungrouped(text, form)} as bigint)"
         return f"case when regexp_full_match({text}, {literal(_whole(form))}) then {number} end"
@@ -89,8 +89,8 @@ def typed(text: str, kind: ColumnType, form: FileFormat) -> str:
     return text
 
 
-def _decimal(text: str, form: FileFormat) -> str:
-    wanted = SQL_TYPES["decimal"]
+def _fraction(text: str, kind: ColumnType, form: FileFormat) -> str:
+    wanted = SQL_TYPES[kind]
     if form.thousands is not None:
         pattern = f"{_whole(form)}({re.escape(form.decimal)}[0-9]*)?"
         plain = f"replace({_ungrouped(text, form)}, {literal(form.decimal)}, '.')"
@@ -217,9 +217,13 @@ def row_hash(contract: SourceEntity, *, version: str = "version", is_deleted: st
 
     The md5 of the canonical columns in their order, version and tombstone behind them; null and '' differ.
 
-    An order of arrival is no part of it: an event that is delivered again says nothing new.
+    An order of arrival is no part of it: an event that is delivered again says nothing new. Nor is a null in a column
+    that was added later: digests that were kept (quality.repeats) stay those of their rows.
     """
-    names = [f"{of}{name}" for name in ENTITIES[contract.entity].columns]
+    columns = ENTITIES[contract.entity].columns
+    names = [f"{of}{name}" for name, column in columns.items() if not column.added]
     names += [version] if contract.version and contract.version != ARRIVAL else []
     names += [is_deleted] if contract.deleted else []
-    return f"md5(concat_ws(chr(31), {', '.join(f'coalesce({name}::varchar, chr(30))' for name in names)}))"
+    said = [f"coalesce({name}::varchar, chr(30))" for name in names]
+    said += [f"{literal(f'{name}=')} || {of}{name}::varchar" for name, column in columns.items() if column.added]
+    return f"md5(concat_ws(chr(31), {', '.join(said)}))"  # which leaves nulls out

@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from perennial.contracts.entities import ENTITIES
+from perennial.contracts.entities import ENTITIES, FRACTIONS, NUMBERS
 from perennial.contracts.records import RuleResult
 from perennial.contracts.sources import SourceEntity
 from perennial.core.ids import digest_of
@@ -241,7 +241,7 @@ def _sample_frame(checker: Checker, good: int) -> Any:
     bound = min(_HASH_RANGE, round(_HASH_RANGE * _MARGIN * _SAMPLE_ROWS / good)) - 1  # so few have to be sorted
     digest = f"hash({', '.join(checker.contract.columns)})"
     kinds = ENTITIES[checker.contract.entity].columns
-    columns = [f"{n}::double as {n}" if kinds[n].type == "decimal" else n for n in checker.contract.columns]
+    columns = [f"{n}::double as {n}" if kinds[n].type in FRACTIONS else n for n in checker.contract.columns]
     return checker.connection.execute(f"""
         select {", ".join(columns)} from checked
         where broken = 0 and not duplicate and {digest} >> 32 <= {bound}
@@ -262,7 +262,7 @@ def _column_expectations(contract: SourceEntity) -> list[Any]:
             found.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(column.allowed)))
         if column.pattern is not None:
             found.append(gxe.ExpectColumnValuesToMatchRegex(column=name, regex=f"^(?:{column.pattern})$"))
-        if kind.type in {"decimal", "integer"} and (column.min is not None or column.max is not None):
+        if kind.type in NUMBERS and (column.min is not None or column.max is not None):
             low, high = (None if bound is None else float(bound) for bound in (column.min, column.max))
             found.append(gxe.ExpectColumnValuesToBeBetween(column=name, min_value=low, max_value=high))
     return found

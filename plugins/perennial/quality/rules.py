@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from perennial.contracts.entities import ENTITIES, SQL_TYPES, ColumnType
+from perennial.contracts.entities import ENTITIES, FRACTIONS, SQL_TYPES, ColumnType
 from perennial.contracts.sources import Reference, SourceColumn, SourceEntity
 from perennial.core.sqltext import literal, literals
 from perennial.quality import expressions
@@ -15,6 +15,7 @@ from perennial.quality import expressions
 _PLANS = frozenset({("campaigns", "starts_on"), ("campaigns", "ends_on")})
 _A_VALUE_OF: dict[ColumnType, str] = {
     "decimal": "a number",
+    "rate": "a number",
     "integer": "a whole number",
     "date": "a date",
     "timestamp": "a time",
@@ -185,8 +186,9 @@ def _format_hint(contract: SourceEntity, kind: ColumnType) -> str:
         return f" ({form.date_format or 'YYYY-MM-DD'})"
     if kind == "timestamp":
         return f" ({form.timestamp_format or 'ISO 8601, as 2017-10-01T13:14:15Z'})"
-    if kind == "decimal":
-        return f" of the form 1234{form.decimal}56 below 10^14" if form.decimal == "," else ""
+    if kind in FRACTIONS:
+        digits = 14 if kind == "decimal" else 10
+        return f" of the form 1234{form.decimal}56 below 10^{digits}" if form.decimal == "," else ""
     return ""
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from perennial.contracts.entities import ENTITIES, Column
+from perennial.contracts.entities import ENTITIES, NUMBERS, Column
 from perennial.contracts.sources import FileFormat, Source, SourceColumn, SourceEntity, SourcesFile
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.settings import Settings
@@ -188,7 +188,7 @@ def _is_bound(kind: Column, bound: float | str) -> bool:
     try:
         if kind.type in {"date", "timestamp"}:
             return isinstance(bound, str) and bool(date.fromisoformat(bound))
-        return kind.type in {"decimal", "integer"} and Decimal(str(bound)).is_finite()
+        return kind.type in NUMBERS and Decimal(str(bound)).is_finite()
     except (ValueError, InvalidOperation):
         return False
 
@@ -205,7 +205,7 @@ def _line_kind_mistakes(at: tuple[Key, ...], contract: SourceEntity) -> Iterator
             known = ", ".join(contract.columns)
             yield where, f"column {rule.column!r} is not mapped here", f"name one of {known}"
             continue
-        numeric = ENTITIES[contract.entity].columns[rule.column].type in {"decimal", "integer"}
+        numeric = ENTITIES[contract.entity].columns[rule.column].type in NUMBERS
         if numeric != (rule.below is not None):
             yield where, f"this test does not fit column {rule.column!r}", "below is for numbers, the others for text"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perennial.contracts.entities import ColumnType
+from perennial.contracts.entities import NUMBERS, ColumnType
 from perennial.contracts.sources import FileFormat
 from perennial.sources import guessing
 
@@ -17,7 +17,7 @@ def setting_for(values: Sequence[str], kind: ColumnType, form: FileFormat) -> st
     """`they look like ..., set ... in sources.yml`, or nothing. `values` are bad ones of one column."""
     if len(values) < _FEWEST:
         return ""
-    if kind in {"decimal", "integer"}:
+    if kind in NUMBERS:
         return _number_setting(values, form)
     if kind == "date":
         return _moment_setting(guessing.date_style(values), form.date_format, "dates", "date_format")

@@ -15,6 +15,7 @@ from typing import cast
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from perennial.contracts.entities import ENTITIES, RAW_COLUMNS, SQL_TYPES, Entity, EntityName
 from perennial.contracts.identity import IDENTITY_MAP
@@ -110,12 +111,23 @@ def write_identity_map(settings: Settings, run: DayRun, rows: pa.RecordBatchRead
 
 
 def raw_select(entity: Entity, files: Sequence[Path]) -> str:
-    """SQL over the entity's raw files; a relation of the same columns and types, without rows, when there is none."""
+    """SQL over the entity's raw files; a relation of the same columns and types, without rows, when there is none.
+
+    A column that was added after a file was written is null in its rows. Which columns a file has is read from its
+    footer here, once, and not whenever the relation is read (as `union_by_name` does, of all files each time).
+    """
     types = {name: SQL_TYPES[column.type] for name, column in entity.columns.items()} | RAW_COLUMNS
-    if files:
-        return f"select {', '.join(map(identifier, types))} from {parquet_list(files)}"
-    typed = ", ".join(f"cast(null as {sql_type}) as {identifier(name)}" for name, sql_type in types.items())
-    return f"select {typed} where false"
+    nulls = {name: f"cast(null as {sql_type}) as {identifier(name)}" for name, sql_type in types.items()}
+    if not files:
+        return f"select {', '.join(nulls.values())} where false"
+    alike: dict[frozenset[str], list[Path]] = {}
+    for path in files:
+        alike.setdefault(frozenset(pq.read_schema(path).names).intersection(types), []).append(path)
+    parts = [
+        f"select {', '.join(identifier(n) if n in names else nulls[n] for n in types)} from {parquet_list(paths)}"
+        for names, paths in alike.items()
+    ]
+    return " union all ".join(parts)
 
 
 def _require_files(settings: Settings, raw_files: Mapping[EntityName, Sequence[Path]]) -> None:

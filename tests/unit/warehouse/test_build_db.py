@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 
+import duckdb
 import pytest
 
 from factories.tiny_warehouse import build_without_dbt, day_run, write_raw
@@ -148,3 +150,16 @@ def test_L22_a_mart_with_personal_data_by_name_or_by_its_models_word_is_not_buil
 def test_L22_nobody_else_may_enter_the_folder_of_the_build_database(settings):
     path = prepare_build(settings, day_run(), raw_files={}, ledger=[])
     assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_raw_files_of_before_a_column_was_added_are_read_with_null_in_it_beside_those_of_today(settings):
+    old = write_raw(settings, "order_lines", "b1", DAY, [ORDER])
+    new = write_raw(settings, "order_lines", "b2", DAY, [{**ORDER, "order_key": "2", "cost_amount": "4.5"}])
+    with duckdb.connect() as connection:
+        connection.execute(f"create table t as select * exclude (cost_amount, currency) from '{old}'")
+        old.unlink()
+        connection.execute(f"copy t to '{old}' (format parquet)")
+    prepare_build(settings, day_run(), raw_files={"order_lines": [old, new]}, ledger=[])
+    with build_connection(settings, day_run(), read_only=True) as connection:
+        rows = connection.execute("select order_key, cost_amount, currency from raw.order_lines order by 1").fetchall()
+    assert rows == [("1", None, None), ("2", Decimal("4.5"), None)]
