@@ -84,8 +84,7 @@ def _check_ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_warehouse(settings: Settings) -> Iterator[Finding]:
-    from perennial.warehouse.reader import open_published
-    from perennial.warehouse.versions import current_id
+    from perennial.warehouse.engine import current_id, open_published
 
     version_id = current_id(settings)
     if version_id is None:
@@ -109,7 +108,7 @@ def _check_warehouse(settings: Settings) -> Iterator[Finding]:
 
 
 def _read_one(settings: Settings, table: str) -> None:
-    from perennial.warehouse.reader import run_sql
+    from perennial.warehouse.engine import run_sql
 
     run_sql(settings, f'select 1 from "{table}" limit 1').read_all()
 

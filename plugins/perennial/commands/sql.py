@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the rows, as they come."""
     from perennial.core.settings import load_settings
-    from perennial.warehouse.reader import run_sql
+    from perennial.warehouse.engine import run_sql
 
     reader = run_sql(load_settings(), args.query)
     if args.csv:

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 def read(settings: Settings, last: int) -> dict[str, Any]:
     """The newest `last` batches and runs, each score's model, the published version, what the next day waits for."""
     from perennial.pipeline.day import waiting_for
-    from perennial.warehouse.versions import current_id
+    from perennial.warehouse.engine import current_id
 
     batches, runs = _recorded(settings, last)
     return {

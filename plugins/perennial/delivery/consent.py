@@ -12,7 +12,7 @@ from perennial.contracts.identity import MEMBERS
 from perennial.delivery.rows import CONSENT
 from perennial.ledger.consents import client_consents
 from perennial.ledger.tables import consent_events
-from perennial.warehouse.reader import Published
+from perennial.warehouse.engine import Published
 
 
 class ConsentNow:

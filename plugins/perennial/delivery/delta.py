@@ -13,7 +13,7 @@ from perennial.core.errors import ContractViolation, Problem
 from perennial.delivery.reasons import REASONS
 from perennial.delivery.records import ACTIONS, OUTCOMES, Batches, ChangeSet, Counts
 from perennial.delivery.rows import CURRENT, DESIRED, ROWS, ListSpec, changes_sql, desired_sql, rows_sql
-from perennial.warehouse.reader import Published
+from perennial.warehouse.engine import Published
 
 _HISTORY = "d_history"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,17 +18,15 @@ from perennial.ledger.runs import advance, overtaken_by
 from perennial.pipeline.identity import log_changes, resolve
 from perennial.pipeline.transform import dbt_variables, published_specs, run_dbt
 from perennial.pipeline.turns import WAREHOUSE_BUILD, turn
-from perennial.warehouse.build_db import (
-    TableSpec,
-    build_connection,
-    build_path,
-    built_tables,
+from perennial.warehouse.build_db import TableSpec
+from perennial.warehouse.engine import (
+    clear_out,
     mark_built,
     prepare_build,
+    publish_marts,
+    require_built,
+    take_training,
 )
-from perennial.warehouse.private import prune_contacts
-from perennial.warehouse.publish import publish_marts
-from perennial.warehouse.versions import all_versions, prune
 
 # Published as they are, so that everyone can see that nothing is lost (L1).
 _LEDGER_TABLES = (
@@ -88,8 +85,7 @@ def publish(settings: Settings, run: DayRun) -> StepReport:
     advance(engine, run.run_id, "published", version_id=version_id)
     log_changes(settings, run)
     published = time.perf_counter()
-    prune(settings, keep=unfinished_versions(engine, settings.file.keep_versions))
-    prune_contacts(settings, keep={version.run_id for version in all_versions(settings)})
+    clear_out(settings, keep=unfinished_versions(engine, settings.file.keep_versions))
     seconds = {"publish": round(published - started, 3), "prune": round(time.perf_counter() - published, 3)}
     return StepReport(run.run_id, run.as_of, "publish", rows, seconds, (version_id,))
 
@@ -97,8 +93,7 @@ def publish(settings: Settings, run: DayRun) -> StepReport:
 def _require_build(settings: Settings, run: DayRun) -> None:
     """Raises Overtaken when the run's build is not there and a newer run is, ContractViolation when there is none."""
     try:
-        with build_connection(settings, run, read_only=True) as connection:
-            built_tables(connection, run)
+        require_built(settings, run)
     except ContractViolation as error:
         newer = overtaken_by(open_ledger(settings), run)
         if newer is None:
@@ -108,15 +103,14 @@ def _require_build(settings: Settings, run: DayRun) -> None:
         raise Overtaken(Problem(run.run_id, problem, fix)) from error
 
 
-def build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> Path:
-    """Build `client_features` and `client_labels` for many dates beside the run's build; gives the database's path.
+def build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> None:
+    """Build `client_features` and `client_labels` for many dates beside the run's build.
 
     They go to the schema `training`, from the same models and parents as the day's (L3); what the day publishes is not
     touched. Raises ContractViolation when the run is not built, or for a date after it; Overtaken as `publish` does.
     """
     with turn(settings, WAREHOUSE_BUILD):
         _build_features(settings, run, dates)
-    return build_path(settings, run)
 
 
 def _build_features(settings: Settings, run: DayRun, dates: Sequence[date]) -> None:
@@ -137,22 +131,6 @@ def training_features(
     All columns of `client_features`, then those of `client_labels`. `max_clients` takes a sample of so many clients,
     the same whenever the clients are the same: it bounds the memory (L26).
     """
-    sample = _sample(max_clients) if max_clients is not None else ""
-    query = f"""
-        select * from training.client_features
-        inner join training.client_labels using (client_id, as_of_date)
-        {sample}
-        order by client_id, as_of_date
-    """
     with turn(settings, WAREHOUSE_BUILD):
         _build_features(settings, run, dates)
-        with build_connection(settings, run, read_only=False) as connection:
-            table = connection.sql(query).to_arrow_table()
-            connection.execute("drop schema training cascade")
-    return table
-
-
-def _sample(clients: int) -> str:
-    every = "select distinct client_id from training.client_features"
-    chosen = f"select client_id from ({every}) order by md5(client_id), client_id limit {int(clients)}"
-    return f"where client_id in ({chosen})"
+        return take_training(settings, run, max_clients)

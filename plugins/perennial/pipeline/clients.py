@@ -17,7 +17,7 @@ from perennial.pipeline.explain import identify
 from perennial.pipeline.identity import record_readers, rules_of
 from perennial.pipeline.rekey import ALIASES_TABLE, aliases_of, arms
 from perennial.pipeline.turns import WAREHOUSE_BUILD, turn
-from perennial.warehouse.reader import Published, open_published
+from perennial.warehouse.engine import Published, open_published
 
 
 def candidates(settings: Settings, *, limit: int) -> dict[str, list[dict[str, Any]]]:

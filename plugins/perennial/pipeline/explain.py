@@ -22,7 +22,7 @@ from perennial.targeting.explain import explain_campaigns, explain_segments
 from perennial.targeting.history import OUTCOMES_TABLE, read_history
 from perennial.targeting.planning import first_day_of_contacts
 from perennial.targeting.scan import known_of, scan_clients
-from perennial.warehouse.reader import Published, open_published
+from perennial.warehouse.engine import Published, open_published
 
 _OWN_COLUMNS = ("as_of_date", "campaign_id", "client_id")
 

@@ -42,8 +42,7 @@ from perennial.ledger.runs import advance, get_run, last_run, published_version
 from perennial.pipeline.rekey import aliases_of, rekeyed_batches
 from perennial.targeting.catalogue import Catalogue, catalogue_of
 from perennial.targeting.config import Targeting, load_targeting
-from perennial.warehouse.publish import private_contacts_path
-from perennial.warehouse.reader import Published, open_published
+from perennial.warehouse.engine import Published, open_published, register_contacts
 
 OUTCOMES_TABLE = "campaign_outcomes"
 _UNKNOWN_RUN = "unknown"
@@ -175,7 +174,7 @@ def _open_day(settings: Settings, engine: sa.Engine, run: DayRun, *, root: Path 
         targeting = load_targeting(settings, catalogue_of(published.tables()))
         if OUTCOMES_TABLE not in published.tables():
             raise ContractViolation(Problem(run.run_id, f"{OUTCOMES_TABLE} is not published", "plan the day first"))
-        published.register_parquet(CONTACTS, private_contacts_path(settings, run))
+        register_contacts(settings, published, run, CONTACTS)
         live = root is None
         destinations = delivery.destinations_by_channel(settings, root=root)
         aliases = aliases_of(published)

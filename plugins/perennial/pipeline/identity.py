@@ -21,8 +21,7 @@ from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import published_version
 from perennial.pipeline.rekey import ALIASES_TABLE
 from perennial.sources.config import load_sources
-from perennial.warehouse.build_db import build_connection, write_identity_map
-from perennial.warehouse.reader import Published, open_published
+from perennial.warehouse.engine import Published, open_published, raw_connection, write_identity_map
 
 _CHUNK = 50_000
 
@@ -200,7 +199,7 @@ def record_readers(
     """The records that may be linked (or all), then their values; None when there are none."""
     decided = _refs(decisions)
     params = {"decided": decided, "as_of": run.as_of.isoformat()}
-    with build_connection(settings, run, read_only=True) as connection:
+    with raw_connection(settings, run) as connection:
         for statement in look(run.as_of.isoformat(), decided, everyone=everyone):
             connection.execute(statement)
         if connection.execute("select 1 from wanted limit 1").fetchall():

@@ -27,8 +27,7 @@ from perennial.targeting.history import OUTCOMES_TABLE
 from perennial.targeting.planning import DRAWN, OUTCOMES, decide, first_day_of_contacts
 from perennial.targeting.scan import memberships
 from perennial.targeting.schedule import not_due
-from perennial.warehouse.publish import publish_table
-from perennial.warehouse.reader import Published, open_published
+from perennial.warehouse.engine import Published, open_published, publish_table
 
 SEGMENTS_TABLE = "client_segments"
 _SEGMENTS = pa.schema([("as_of_date", pa.date32()), ("client_id", pa.string()), ("segment", pa.string())])

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from perennial.contracts.identity import MEMBERS
 from perennial.ledger import assignments
-from perennial.warehouse.reader import Published
+from perennial.warehouse.engine import Published
 
 ALIASES_TABLE = "client_aliases"
 

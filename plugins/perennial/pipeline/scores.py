@@ -19,8 +19,7 @@ from perennial.ledger import cards as ledger_cards
 from perennial.ledger.cards import StoredCard
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, published_version
-from perennial.warehouse.publish import publish_table
-from perennial.warehouse.reader import Published, open_published
+from perennial.warehouse.engine import Published, open_published, publish_table
 
 if TYPE_CHECKING:  # scikit-learn is imported inside the steps: 1.7 s
     from perennial.scoring.reasons import Explainer

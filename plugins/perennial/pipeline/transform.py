@@ -20,7 +20,8 @@ from typing import Any
 from perennial.contracts.records import DayRun
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
-from perennial.warehouse.build_db import PERSONAL_COLUMNS, TableSpec, build_connection, build_path
+from perennial.warehouse.build_db import PERSONAL_COLUMNS, TableSpec
+from perennial.warehouse.engine import build_name, dbt_environment, failing_rows
 
 _PARSE_DATE = "1111-11-11"
 _FAILED = {"error", "fail", "runtime error", "partial success"}
@@ -84,7 +85,7 @@ def run_dbt(
 @contextmanager
 def _environment(settings: Settings, run: DayRun) -> Iterator[None]:
     """The variables that profiles.yml reads; the database is closed behind dbt, which keeps it open."""
-    wanted = {"PERENNIAL_BUILD_DB": str(build_path(settings, run)), "DO_NOT_TRACK": "1"}
+    wanted = {**dbt_environment(settings, run), "DO_NOT_TRACK": "1"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -111,9 +112,7 @@ def _invoke(
 ) -> Any:
     from dbt.cli.main import dbtRunner
 
-    state = (
-        settings.home / "dbt" / (build_path(settings, run).stem + ("-training" if variables.get("training") else ""))
-    )
+    state = settings.home / "dbt" / (build_name(settings, run) + ("-training" if variables.get("training") else ""))
     project = str(settings.dbt_project_dir)
     places = ["--project-dir", project, "--profiles-dir", project, "--target-path", str(state / "target")]
     given = ["--vars", json.dumps(dict(variables), sort_keys=True)]
@@ -162,12 +161,7 @@ def _where(settings: Settings, node: Any) -> str:
 
 def _failing_rows(settings: Settings, run: DayRun, sql: str, *, show_text: bool) -> str:
     """Up to five rows of a test's SQL; no column of personal data, and no text at all where there may be some."""
-    with build_connection(settings, run, read_only=True) as connection:
-        rows = (
-            connection.sql(f"select * from ({sql}) as failing order by all limit {_ROWS_SHOWN}")
-            .to_arrow_table()
-            .to_pylist()
-        )
+    rows = failing_rows(settings, run, sql, _ROWS_SHOWN)
     shown = [
         {
             name: value
@@ -221,4 +215,11 @@ def _spec(node: Any) -> TableSpec:
         date_column=meta["date_column"] if by_month else None,
         key=tuple(meta.get("key") or ()),
         personal=tuple(personal_columns(node)),
+        changed_days=meta.get("changed_days"),
+        description=_sentence(node.description),
+        comments={name: _sentence(column.description) for name, column in node.columns.items()},
     )
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split())
