@@ -27,6 +27,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "land the demo shop's files and watch Airflow carry them to today's target lists"),
     "test": Command("test", "run the tests; arguments go to pytest"),
+    "up": Command("up", "start the services of docker-compose.yml on this host; --check says what is missing"),
     "land": Command("land", "drop files of the demo shop, or of a folder, into the landing zone"),
     "run": Command("run", "the chain of a day without the scheduler: ingest, build, score, plan, export"),
     "lists": Command("lists", "the campaigns of a day: who was picked, who was refused and why, where the lists are"),
