@@ -32,6 +32,7 @@ MART_NAMES = (
     "client_metrics",
     "client_features",
     "client_departments",
+    "client_lifecycle_events",
     "client_aliases",
     "client_groups",
     "kpi_daily",
