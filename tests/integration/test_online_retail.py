@@ -55,6 +55,63 @@ def test_sales_and_cancellations_are_those_of_the_data_set_to_the_tenth_of_a_pen
     assert Decimal(sums["cancellations"]) == Decimal("-1465303.660")
 
 
+def test_sales_without_a_client_are_shown_as_guests_and_belong_to_no_client(home):
+    (sums,) = _sql(
+        home,
+        "select cast(sum(amount) as text) as guests from fct_order_lines where client_id is null"
+        " and order_key not like 'C%' and order_key not like 'A%' and quantity > 0",
+    )
+    assert Decimal(sums["guests"]) == Decimal("3091128.680")
+    (kpis,) = _sql(
+        home, "select cast(sum(guest_revenue) as text) as guests, cast(sum(revenue) as text) as revenue from kpi_daily"
+    )
+    (facts,) = _sql(
+        home,
+        "select cast(sum(revenue) filter (where client_id is null) as text) as guests, cast(sum(revenue) as text) as revenue"
+        " from fct_orders",
+    )
+    (clients,) = _sql(home, "select cast(sum(revenue_total) as text) as known from client_metrics")
+    assert kpis == facts
+    assert Decimal(facts["revenue"]) - Decimal(facts["guests"]) == Decimal(clients["known"])
+
+
+def test_what_was_written_off_without_a_client_is_no_return(home):
+    kinds = {
+        row["line_kind"]: row
+        for row in _sql(
+            home,
+            "select line_kind, count(*) as lines, cast(sum(revenue) as text) as revenue, sum(units) as units,"
+            " count(client_id) as clients from fct_order_lines where quantity < 0 group by line_kind",
+        )
+    }
+    assert kinds["write_off"]["clients"] == 0
+    assert Decimal(kinds["write_off"]["revenue"]) == 0
+    assert kinds["write_off"]["units"] == 0
+    assert "return" not in kinds  # a wholesaler's files know cancellations only
+
+
+@pytest.mark.parametrize(("sale", "cancellation"), [("541431", "C541433"), ("581483", "C581484")])
+def test_the_two_large_orders_that_were_taken_back_are_netted(home, sale, cancellation):
+    orders = _sql(
+        home,
+        "select order_key, counts_as_order, cast(revenue as text) as revenue, voided_on is not null as voided"
+        f" from fct_orders where order_key in ('{sale}', '{cancellation}') order by order_key",
+    )
+    assert [row["order_key"] for row in orders] == [sale, cancellation]
+    assert sum(Decimal(row["revenue"]) for row in orders) == 0
+    assert [(row["counts_as_order"], row["voided"]) for row in orders] == [(False, True), (False, False)]
+
+
+def test_postage_fees_and_bad_debt_are_kept_apart_from_revenue(home):
+    rows = _sql(
+        home,
+        "select line_kind, cast(sum(amount) as text) as amount, cast(sum(revenue) as text) as revenue from fct_order_lines"
+        " where line_kind in ('fee', 'adjustment') group by line_kind order by line_kind",
+    )
+    assert [row["line_kind"] for row in rows] == ["adjustment", "fee"]
+    assert all(Decimal(row["amount"]) != 0 and Decimal(row["revenue"]) == 0 for row in rows)
+
+
 def test_cancellations_are_netted_so_that_an_order_taken_back_makes_nobody_a_best_client(home):
     metrics = _sql(
         home,
