@@ -14,7 +14,7 @@ from pathlib import Path
 _LINE = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=(?P<value>.*)$")
 _DEFAULT_UID = 50000
 _HEAD = (
-    "# What docker-compose.yml is started with. `./perennial up` adds what is missing and changes nothing that is set.\n"
+    "# What docker-compose.yml is started with. `./perennial up` adds what is missing and leaves what is set.\n"
     "# Keep a copy where secrets are kept: without it neither the databases nor Airflow's connections can be opened.\n"
 )
 

@@ -1,7 +1,12 @@
-"""Opening the ledger: SQLite beside the state by default, any SQLAlchemy URL by `PERENNIAL_LEDGER_URL`."""
+"""Opening the ledger: SQLite beside the state by default, PostgreSQL by `PERENNIAL_LEDGER_URL`.
+
+Both give the same promise: one transaction at a time, so that what a transaction has read is still so when it writes.
+The exception is a long copy (execution option `reading`), which works on a snapshot and keeps no writer waiting.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +18,20 @@ from perennial.core.settings import Settings
 HEAD_REVISION = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_MS = 60_000
+_TURN = 5_046_273_402_310_811_138  # the advisory lock of a ledger's writers: a number of ours
 
 
 @lru_cache(maxsize=8)
 def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url)
+    # A server may have been restarted between two transactions: a connection is tried before it is used.
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_immediate)
+    elif engine.dialect.name == "postgresql":
+        sa.event.listen(engine, "begin", _wait_for_turn)
+    # A forked child must not speak on its parent's connections; Airflow forks for every task.
+    os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
 
 
@@ -38,6 +49,13 @@ def _begin_immediate(connection: sa.Connection) -> None:
     # A long copy (execution option `reading`) works on a snapshot and keeps no writer waiting.
     mode = "deferred" if connection.get_execution_options().get("reading") else "immediate"
     connection.exec_driver_sql(f"begin {mode}")
+
+
+def _wait_for_turn(connection: sa.Connection) -> None:
+    """What BEGIN IMMEDIATE is to SQLite: the transaction's first act is to take the one lock, which ends with it."""
+    if connection.get_execution_options().get("reading"):
+        return
+    connection.exec_driver_sql(f"set local lock_timeout = {_BUSY_TIMEOUT_MS}; select pg_advisory_xact_lock({_TURN})")
 
 
 def open_ledger(settings: Settings) -> sa.Engine:

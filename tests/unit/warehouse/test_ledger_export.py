@@ -85,7 +85,8 @@ def test_a_copy_that_is_under_way_keeps_no_writer_waiting(engine):
     run = runs.open_run(engine, DAY, (), "config")
     for name, reader in export.ledger_tables(engine, run):
         with engine.connect() as connection:
-            connection.exec_driver_sql("pragma busy_timeout = 0")
+            if engine.dialect.name == "sqlite":  # elsewhere a writer that waits fails after a minute
+                connection.exec_driver_sql("pragma busy_timeout = 0")
             connection.execute(
                 sa.insert(assignments),
                 {"experiment": "e", "client_id": name[-16:], "arm": "control", "assigned_on": NEXT},
