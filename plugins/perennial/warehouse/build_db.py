@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -37,7 +37,9 @@ class TableSpec:
     """A table of the build database that is published.
 
     `date_column`: parts by its month, else one part. `key`: the order of rows in a part, else all columns. `personal`:
-    columns that the model calls personal; there may be none.
+    columns that the model calls personal; there may be none. `changed_days`: the relation of schema `intermediate` with
+    every `business_date` whose rows this change of the last build touched. `description` and `comments`: what the model
+    says of itself and of its columns.
     """
 
     name: str
@@ -45,6 +47,9 @@ class TableSpec:
     date_column: str | None = None
     key: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
+    changed_days: str | None = None
+    description: str = ""
+    comments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def relation(self) -> str:

@@ -147,7 +147,7 @@ def run_sql(settings: Settings, sql: str, *, version_id: str | None = None) -> p
 
 
 def _lock_down(settings: Settings, connection: Connection, version: Version) -> None:
-    allowed = [parts_dir(settings) / part.path for table in version.tables.values() for part in table.parts]
+    allowed = [parts_dir(settings) / part.path for table in version.tables.values() for part in table.files]
     files = ", ".join(literal(str(path)) for path in allowed)
     connection.execute(f"set allowed_paths = [{files}]")
     connection.execute("set enable_external_access = false")

@@ -11,7 +11,7 @@ import pytest
 
 from factories.tiny_warehouse import build_without_dbt, day_run
 from perennial.core.errors import ContractViolation
-from perennial.core.settings import REPOSITORY
+from perennial.core.settings import REPOSITORY, Warehouse
 from perennial.warehouse import private
 from perennial.warehouse.build_db import TableSpec, build_connection, mark_built, prepare_build
 from perennial.warehouse.publish import private_contacts_path, publish_marts, publish_table
@@ -99,15 +99,28 @@ def test_a_reader_of_an_old_version_keeps_reading_it_while_others_are_published_
     build_without_dbt(settings, day_run(), LINES)
     first, _ = publish_marts(settings, day_run())
     with open_published(settings, first) as published:
-        for amount in ("1", "2", "3"):
-            build_without_dbt(settings, day_run(), [("1", "c1", date(2017, 8, 3), amount)])
-            publish_marts(settings, day_run())
+        for day, amount in ((15, "1"), (16, "2"), (17, "3")):
+            build_without_dbt(settings, day_run(date(2017, 10, day)), [("1", "c1", date(2017, 8, 3), amount)])
+            publish_marts(settings, day_run(date(2017, 10, day)))
         prune(settings)
         assert published.query("select count(*) as n from fct_order_lines").to_pylist() == [{"n": 3}]
     assert prune(settings) == [first]
     with pytest.raises(ContractViolation, match="gone"), open_published(settings, first):
         pass
     assert [row["amount"] for row in everything(settings)["fct_order_lines"]] == [3]
+
+
+def test_versions_of_the_last_days_stay_beside_the_newest_and_older_ones_go(settings):
+    file = settings.file.model_copy(update={"keep_versions": 2, "warehouse": Warehouse(keep_days=3)})
+    settings = settings.model_copy(update={"file": file})
+    made = []
+    for day in (1, 2, 3, 4, 5, 9):
+        build_without_dbt(settings, day_run(date(2017, 10, day)), [("1", "c1", date(2017, 8, day), "1")])
+        made.append(publish_marts(settings, day_run(date(2017, 10, day)))[0])
+        if day == 5:
+            assert prune(settings) == made[:2]  # the 3rd, 4th and 5th are the three last days
+    assert prune(settings) == made[2:4]  # the 5th is one of the two newest, though it is older than three days
+    assert [version.id for version in all_versions(settings)] == made[4:]
 
 
 def test_pruning_leaves_current_and_the_versions_of_unfinished_runs_and_takes_what_no_version_uses(settings):
