@@ -38,17 +38,21 @@ gaps as (
 )
 {%- endmacro -%}
 
-{#- CTEs `departments` and `stores`: how many the client bought from or in, and the weight of the largest department. -#}
+{#- CTEs `departments` and `stores`: how many the client bought from or in, and which department weighs the most. -#}
 {%- macro variety_measures() -%}
-client_departments_180d as (
+client_departments_365d as (
     select
         facts.client_id,
         dates.as_of_date,
         facts.department,
-        greatest(sum(facts.revenue), 0) as revenue
-    from {{ ref('int_client_department_days') }} as facts
-    inner join dates on facts.ordered_on <= dates.as_of_date and facts.ordered_on > dates.as_of_date - 180
-    where facts.orders > 0 and {{ stands_on_date('facts') }}
+        sum(facts.revenue) as revenue_365d,
+        sum(
+            case when facts.ordered_on > dates.as_of_date - 180 and facts.orders > 0 and {{ stands_on_date('facts') }}
+                then facts.revenue
+            end
+        ) as bought_180d
+    from {{ client_facts('int_client_department_days') }} as facts
+    inner join dates on facts.ordered_on <= dates.as_of_date and facts.ordered_on > dates.as_of_date - 365
     group by facts.client_id, dates.as_of_date, facts.department
 ),
 
@@ -56,9 +60,11 @@ departments as (
     select
         client_id,
         as_of_date,
-        count(*) as departments_180d,
-        {{ ratio('max(revenue)', 'sum(revenue)') }} as top_department_share_180d
-    from client_departments_180d
+        count(bought_180d) as departments_180d,
+        {{ ratio('max(greatest(bought_180d, 0))', 'sum(greatest(bought_180d, 0))') }} as top_department_share_180d,
+        (array_agg(department order by revenue_365d desc, department asc) filter (where revenue_365d > 0))[1]
+            as main_department_365d
+    from client_departments_365d
     group by client_id, as_of_date
 ),
 
@@ -67,7 +73,7 @@ stores as (
         facts.client_id,
         dates.as_of_date,
         count(distinct facts.store_key) as stores_180d
-    from {{ ref('int_client_store_days') }} as facts
+    from {{ client_facts('int_client_store_days') }} as facts
     inner join dates on facts.ordered_on <= dates.as_of_date and facts.ordered_on > dates.as_of_date - 180
     where {{ stands_on_date('facts') }}
     group by facts.client_id, dates.as_of_date
@@ -83,7 +89,7 @@ contacts as (
         count(*) as campaign_contacts_total,
         count(*) filter (where facts.contacted_on > dates.as_of_date - 90) as campaign_contacts_90d,
         max(facts.contacted_on) as last_campaign_contact_on
-    from {{ ref('fct_campaign_contacts') }} as facts
+    from {{ client_facts('fct_campaign_contacts') }} as facts
     inner join dates on facts.contacted_on <= dates.as_of_date
     group by facts.client_id, dates.as_of_date
 ),
@@ -95,7 +101,7 @@ redemptions as (
         count(*) as redemptions_total,
         count(*) filter (where facts.redeemed_on > dates.as_of_date - 365) as redemptions_365d,
         max(facts.redeemed_on) as last_redemption_on
-    from {{ ref('fct_redemptions') }} as facts
+    from {{ client_facts('fct_redemptions') }} as facts
     inner join dates on facts.redeemed_on <= dates.as_of_date
     group by facts.client_id, dates.as_of_date
 )

@@ -1,14 +1,46 @@
-{#- What is measured per client as of a date, defined once for client_metrics (the business date) and client_features
-    (any past date), so that people, segments, training and scoring read the same numbers (L3). A window of N days is
-    (as_of_date - N, as_of_date]. Nothing after as_of_date is read; an order that was cancelled later still counts on
-    the dates before its cancellation. -#}
+{#- What is measured per client as of a date, defined once for int_client_measures (the business date, which
+    client_metrics and the day's client_features read) and for client_features of past dates, so that people, segments,
+    training and scoring read the same numbers (L3). A window of N days is (as_of_date - N, as_of_date]. Nothing after
+    as_of_date is read; an order that was cancelled later still counts on the dates before its cancellation.
+
+    Two steps. `client_measures` sums the facts: only what does not move with the calendar by itself, dates instead of
+    ages, so that a day recomputes only the clients for whom something changed or left a window (int_clients_due).
+    `client_rates` (client_rates.sql) makes ages, averages, shares and changes of those sums, a row at a time. -#}
+
+{#- The trailing windows of people's metrics, in days. -#}
+{%- macro metric_windows() -%}
+    {{ return(var('metric_windows') | map('int') | unique | sort) }}
+{%- endmacro -%}
+
+{#- The windows that only models see. -#}
+{%- macro further_windows() -%}
+    {{ return(var('feature_windows') | map('int') | unique | sort | reject('in', metric_windows()) | list) }}
+{%- endmacro -%}
 
 {#- All trailing windows in days, of people's metrics and of features. -#}
 {%- macro measure_windows() -%}
-    {{ return((var('metric_windows') + var('feature_windows')) | map('int') | unique | sort) }}
+    {{ return((metric_windows() + further_windows()) | sort) }}
 {%- endmacro -%}
 
-{#- CTEs that end in `measures`: one row per client of dim_clients and date of the list. -#}
+{#- The ages, in days, at which something leaves a window of `client_measures`, or enters the window before it. A new
+    window belongs here too: int_clients_due looks for the clients whose facts crossed one of these ages. -#}
+{%- macro order_edges() -%}
+    {%- set edges = metric_windows() + [180, 365] -%}
+    {%- for days in metric_windows() %}{% do edges.append(2 * days) %}{% endfor -%}
+    {{ return(edges | unique | sort) }}
+{%- endmacro -%}
+
+{#- The rows of a model of facts: of every client, or of those that an incremental run recomputes. -#}
+{%- macro client_facts(model) -%}
+    {%- if not execute %}{% do ref('int_clients_due') %}{% endif -%}
+    {%- if var('previous_as_of', none) is not none and is_incremental() -%}
+        (select * from {{ ref(model) }} where client_id in (select client_id from {{ ref('int_clients_due') }}))
+    {%- else -%}
+        {{ ref(model) }}
+    {%- endif -%}
+{%- endmacro -%}
+
+{#- CTEs that end in `sums`: one row per client of dim_clients and date of the list. -#}
 {%- macro client_measures(dates) -%}
 dates as ({{ date_rows(dates) }}
 ),
@@ -18,7 +50,7 @@ known as (
         clients.client_id,
         dates.as_of_date,
         case when clients.signed_up_on <= dates.as_of_date then clients.signed_up_on end as signed_up_on
-    from {{ ref('dim_clients') }} as clients
+    from {{ client_facts('dim_clients') }} as clients
     cross join dates
 ),
 
@@ -30,50 +62,49 @@ known as (
 
 {{ contact_measures() }},
 
-measures as (
+sums as (
     select
         known.client_id,
         known.as_of_date,
         known.signed_up_on,
-        orders.first_order_on,
-        orders.last_order_on,
-        cast(known.as_of_date - orders.last_order_on as bigint) as recency_days,
-        cast(known.as_of_date - orders.first_order_on as bigint) as days_since_first_order,
-        cast(known.as_of_date - least(known.signed_up_on, orders.first_order_on) as bigint) as tenure_days,
-        {%- for days in measure_windows() %}
-        coalesce(orders.orders_{{ days }}d, 0) as orders_{{ days }}d,
-        coalesce(orders.revenue_{{ days }}d, 0) as revenue_{{ days }}d,
+        {%- for part, columns in measured_parts().items() %}
+        {%- for column, absent in columns.items() %}
+        {%- set name = part ~ '.' ~ column %}
+        {{ name if absent is none else 'coalesce(%s, %s) as %s' % (name, absent, column) }}{{ ',' if not loop.last }}
         {%- endfor %}
-        coalesce(orders.orders_total, 0) as orders_total,
-        coalesce(orders.revenue_total, 0) as revenue_total,
-        coalesce(orders.units_90d, 0) as units_90d,
-        coalesce(orders.returned_amount_365d, 0) as returned_amount_365d,
-        orders.average_order_365d,
-        orders.lines_per_order_365d,
-        orders.discount_share_365d,
-        orders.returned_share_365d,
-        orders.weekend_share_180d,
-        orders.orders_trend_90d,
-        orders.revenue_change_90d,
-        coalesce(orders.orders_momentum_28d, 0) as orders_momentum_28d,
-        coalesce(orders.orders_momentum_91d, 0) as orders_momentum_91d,
-        coalesce(gaps.order_days_total, 0) as order_days_total,
-        gaps.gap_days_mean,
-        gaps.gap_days_median,
-        gaps.gap_days_sd,
-        {{ ratio('known.as_of_date - orders.last_order_on', 'gaps.gap_days_median') }} as recency_over_gap,
-        coalesce(departments.departments_180d, 0) as departments_180d,
-        departments.top_department_share_180d,
-        coalesce(stores.stores_180d, 0) as stores_180d,
-        coalesce(contacts.campaign_contacts_90d, 0) as campaign_contacts_90d,
-        coalesce(contacts.campaign_contacts_total, 0) as campaign_contacts_total,
-        contacts.last_campaign_contact_on,
-        coalesce(redemptions.redemptions_365d, 0) as redemptions_365d,
-        coalesce(redemptions.redemptions_total, 0) as redemptions_total,
-        redemptions.last_redemption_on
+        {{- ',' if not loop.last }}
+        {%- endfor %}
     from known
-    {%- for part in ['orders', 'gaps', 'departments', 'stores', 'contacts', 'redemptions'] %}
+    {%- for part in measured_parts() %}
     left join {{ part }} on known.client_id = {{ part }}.client_id and known.as_of_date = {{ part }}.as_of_date
     {%- endfor %}
 )
+{%- endmacro -%}
+
+{#- What each part of client_measures gives: {part: {column: what stands for it where the part has no row}}. -#}
+{%- macro measured_parts() -%}
+    {%- set orders = {'first_order_on': none, 'last_order_on': none, 'lines_365d': 0, 'weekend_orders_180d': 0} -%}
+    {%- for name in summed() -%}
+        {%- for days in metric_windows() -%}
+            {%- do orders.update({name ~ '_' ~ days ~ 'd': 0, name ~ '_before_' ~ days ~ 'd': 0}) -%}
+        {%- endfor -%}
+        {%- do orders.update({name ~ '_total': 0}) -%}
+    {%- endfor -%}
+    {{ return({
+        'orders': orders,
+        'gaps': {'order_days_total': 0, 'gap_days_mean': none, 'gap_days_median': none, 'gap_days_sd': none},
+        'departments': {'departments_180d': 0, 'top_department_share_180d': none, 'main_department_365d': none},
+        'stores': {'stores_180d': 0},
+        'contacts': {
+            'campaign_contacts_90d': 0, 'campaign_contacts_total': 0, 'last_campaign_contact_on': none,
+        },
+        'redemptions': {'redemptions_365d': 0, 'redemptions_total': 0, 'last_redemption_on': none},
+    }) }}
+{%- endmacro -%}
+
+{#- The columns of `sums` but for its keys, as a select list. -#}
+{%- macro measured_columns() -%}
+    {%- set columns = ['signed_up_on'] -%}
+    {%- for part in measured_parts().values() %}{% do columns.extend(part) %}{% endfor -%}
+    {{ return(columns | join(',\n        ')) }}
 {%- endmacro -%}

@@ -1,10 +1,9 @@
 {#- The first part of client_measures, and the small macros that all parts are made of. Every part gives CTEs keyed
     (client_id, as_of_date) and stands on the CTE `dates`. -#}
 
-{#- A sum over the trailing days; `skip` moves the window that many days back. -#}
+{#- A sum over the trailing days; `skip` moves the window that many days back. A case is cheaper than a filter. -#}
 {%- macro trailing(measure, days, skip=0) -%}
-    coalesce(sum({{ measure }}) filter (
-        where {{ 'age_days >= ' ~ skip ~ ' and ' if skip }}age_days < {{ days + skip }}), 0)
+    sum(case when {{ 'age_days >= ' ~ skip ~ ' and ' if skip }}age_days < {{ days + skip }} then {{ measure }} else 0 end)
 {%- endmacro -%}
 
 {#- Whether what is in the row had not been cancelled by the date. -#}
@@ -12,65 +11,107 @@
     ({{ alias }}.voided_on is null or {{ alias }}.voided_on > dates.as_of_date)
 {%- endmacro -%}
 
-{#- (a - b) / b: -0.5 is half of before; null when there was nothing before. -#}
-{%- macro change(a, b) -%}
-    case when {{ b }} > 0 then {{ ratio(a ~ ' - ' ~ b, b) }} end
+{#- A sum as an amount. Sums are of 38 digits inside; one that no decimal(18,4) can hold stands as the largest that can,
+    and the tests that compare it with its orders tell of it: no model stops in an overflow. -#}
+{%- macro amount_of(sum) -%}
+    cast(least(greatest({{ sum }}, -99999999999999.9999), 99999999999999.9999) as decimal(18, 4))
 {%- endmacro -%}
 
-{#- CTE `orders`: windows of orders and revenue, and the shares and averages made of them. -#}
-{%- macro order_measures() -%}
-client_days as (
+{#- What is summed per client over every window, the window before it, and life: (name, column of client_days). -#}
+{%- macro summed() -%}
+    {{ return({
+        'orders': 'standing_orders', 'revenue': 'revenue', 'units': 'units', 'sold_amount': 'sold_amount',
+        'discount': 'discount', 'returned_amount': 'returned_amount',
+    }) }}
+{%- endmacro -%}
+
+{#- CTE `client_days`: what each client did on each day up to the date, and whether it stood on the date. `since` leaves
+    out what is that old. -#}
+{%- macro client_days_up_to_dates(facts, since=none) -%}
     select
         facts.*,
         dates.as_of_date,
         dates.as_of_date - facts.ordered_on as age_days,
         case when {{ stands_on_date('facts') }} then facts.orders else 0 end as standing_orders,
-        case when {{ stands_on_date('facts') }} then facts.sale_lines else 0 end as standing_lines,
-        extract(isodow from facts.ordered_on) >= 6 as is_weekend
-    from {{ ref('int_client_days') }} as facts
+        case when {{ stands_on_date('facts') }} then facts.sale_lines else 0 end as standing_lines
+    from {{ facts }} as facts
     inner join dates on facts.ordered_on <= dates.as_of_date
+    {%- if since %} and facts.ordered_on > dates.as_of_date - {{ since }}{% endif %}
+{%- endmacro -%}
+
+{#- CTE `orders`: sums of orders and money over the windows. Sums up to an age are taken once, and the window before is
+    the difference of two. -#}
+{%- macro order_measures() -%}
+client_days as (
+    {{ client_days_up_to_dates(client_facts('int_client_days')) }}
 ),
 
 order_sums as (
     select
         client_id,
         as_of_date,
-        min(ordered_on) filter (where standing_orders > 0) as first_order_on,
-        max(ordered_on) filter (where standing_orders > 0) as last_order_on,
-        {%- for days in measure_windows() %}
-        cast({{ trailing('standing_orders', days) }} as bigint) as orders_{{ days }}d,
-        cast({{ trailing('revenue', days) }} as decimal(18, 4)) as revenue_{{ days }}d,
+        min(case when standing_orders > 0 then ordered_on end) as first_order_on,
+        max(case when standing_orders > 0 then ordered_on end) as last_order_on,
+        {%- for name, column in summed().items() %}
+        {%- for age in order_edges() %}
+        {{ trailing(column, age) }} as {{ name }}_up_to_{{ age }},
         {%- endfor %}
-        cast(sum(standing_orders) as bigint) as orders_total,
-        cast(sum(revenue) as decimal(18, 4)) as revenue_total,
-        cast({{ trailing('units', 90) }} as decimal(18, 4)) as units_90d,
-        {{ trailing('standing_orders', 28, skip=28) }} as orders_before_28d,
-        {{ trailing('standing_orders', 90, skip=90) }} as orders_before_90d,
-        {{ trailing('standing_orders', 91, skip=91) }} as orders_before_91d,
-        {{ trailing('revenue', 90, skip=90) }} as revenue_before_90d,
+        sum({{ column }}) as {{ name }}_total,
+        {%- endfor %}
         {{ trailing('standing_lines', 365) }} as lines_365d,
-        {{ trailing('sold_amount', 365) }} as sold_amount_365d,
-        {{ trailing('discount', 365) }} as discount_365d,
-        cast({{ trailing('returned_amount', 365) }} as decimal(18, 4)) as returned_amount_365d,
-        {{ trailing('case when is_weekend then standing_orders else 0 end', 180) }} as weekend_orders_180d
+        {{ trailing('case when extract(isodow from ordered_on) >= 6 then standing_orders else 0 end', 180) }}
+            as weekend_orders_180d
     from client_days
     group by client_id, as_of_date
 ),
 
 orders as (
     select
-        *,
-        {{ ratio('revenue_365d', 'orders_365d') }} as average_order_365d,
-        {{ ratio('lines_365d', 'orders_365d') }} as lines_per_order_365d,
-        {{ ratio('discount_365d', 'sold_amount_365d + discount_365d') }} as discount_share_365d,
-        {{ ratio('returned_amount_365d', 'sold_amount_365d') }} as returned_share_365d,
-        {{ ratio('weekend_orders_180d', 'orders_180d') }} as weekend_share_180d,
-        {{ change('orders_90d', 'orders_before_90d') }} as orders_trend_90d,
-        {{ change('revenue_90d', 'revenue_before_90d') }} as revenue_change_90d,
-        {%- for days in [28, 91] %}
-        {{ ratio('orders_%sd - orders_before_%sd' % (days, days), 'orders_%sd + orders_before_%sd' % (days, days)) }}
-            as orders_momentum_{{ days }}d{{ ',' if not loop.last }}
+        client_id,
+        as_of_date,
+        first_order_on,
+        last_order_on,
+        {%- for name in summed() %}
+        {%- for days in metric_windows() %}
+        {%- set within, twice = '%s_up_to_%s' % (name, days), '%s_up_to_%s' % (name, 2 * days) %}
+        {{ number_of(name, within) }} as {{ name }}_{{ days }}d,
+        {{ number_of(name, twice ~ ' - ' ~ within) }} as {{ name }}_before_{{ days }}d,
         {%- endfor %}
+        {{ number_of(name, name ~ '_total') }} as {{ name }}_total,
+        {%- endfor %}
+        cast(lines_365d as bigint) as lines_365d,
+        cast(weekend_orders_180d as bigint) as weekend_orders_180d
     from order_sums
+)
+{%- endmacro -%}
+
+{#- A sum in the type of its name: orders are counted, everything else is an amount. -#}
+{%- macro number_of(name, sum) -%}
+    {{ 'cast(%s as bigint)' % sum if name == 'orders' else amount_of(sum) }}
+{%- endmacro -%}
+
+{#- CTE `recent`: the windows that only models see, from the days that they reach back to alone, so that nobody has to be
+    recomputed because an order left one of them. Live for every date. -#}
+{%- macro recent_measures() -%}
+{%- set reach = (further_windows() + [182]) | max -%}
+recent_days as (
+    {{ client_days_up_to_dates(ref('int_client_days'), since=reach) }}
+),
+
+recent as (
+    select
+        client_id,
+        as_of_date,
+        {%- for days in further_windows() %}
+        cast({{ trailing('standing_orders', days) }} as bigint) as orders_{{ days }}d,
+        {{ amount_of(trailing('revenue', days)) }} as revenue_{{ days }}d,
+        {%- endfor %}
+        {%- for days in [28, 91] %}
+        cast({{ trailing('standing_orders', days) }} as bigint) as momentum_orders_{{ days }}d,
+        cast({{ trailing('standing_orders', days, skip=days) }} as bigint) as momentum_before_{{ days }}d
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from recent_days
+    group by client_id, as_of_date
 )
 {%- endmacro -%}

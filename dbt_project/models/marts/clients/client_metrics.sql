@@ -1,16 +1,18 @@
-{% set horizon_days = days_var('churn_horizon_days') %}
 {% set larger = 'order by revenue_total desc, client_id asc rows between unbounded preceding and 1 preceding' %}
 with
 
-{{ client_measures([var('as_of')]) }},
-
-main_departments as (
+sums as (
     select
-        client_id,
-        department,
-        row_number() over (partition by client_id order by revenue_365d desc, department asc) as department_rank
-    from {{ ref('client_departments') }}
-    where revenue_365d > 0
+        *,
+        {{ as_of() }} as as_of_date
+    from {{ ref('int_client_measures') }}
+),
+
+{{ client_rates('sums') }},
+
+stages as (
+    select * from {{ ref('client_lifecycle_events') }}
+    where left_on is null
 ),
 
 -- Quintiles of the clients who ever ordered; equal values share the lower quintile. Revenue in falling order makes the
@@ -63,7 +65,7 @@ final as (
                 then cast(ceil(measures.gap_days_median) as bigint) - measures.recency_days
         end as days_until_due,
         measures.departments_180d,
-        main_departments.department as main_department_365d,
+        measures.main_department_365d,
         measures.stores_180d,
         measures.weekend_share_180d,
         measures.campaign_contacts_90d,
@@ -81,18 +83,12 @@ final as (
         cast(compared.rfm_recency as bigint) as rfm_recency,
         cast(compared.rfm_frequency as bigint) as rfm_frequency,
         cast(compared.rfm_monetary as bigint) as rfm_monetary,
-        case
-            when measures.orders_total = 0 then 'lead'
-            when measures.days_since_first_order < {{ horizon_days }} then 'new'
-            when measures.recency_days < {{ horizon_days }} then 'active'
-            when measures.recency_days < 3 * {{ horizon_days }} then 'at_risk'
-            else 'lost'
-        end as lifecycle_stage,
+        coalesce(stages.stage, 'lead') as lifecycle_stage,
+        cast(measures.as_of_date - stages.changed_on as bigint) as days_in_stage,
         {{ currency() }} as currency
     from measures
     left join compared on measures.client_id = compared.client_id
-    left join main_departments
-        on measures.client_id = main_departments.client_id and main_departments.department_rank = 1
+    left join stages on measures.client_id = stages.client_id
 )
 
 select * from final
