@@ -27,6 +27,8 @@ create table raw.ledger_deliveries (
 create table raw.identity_map (
     client_ref varchar, client_id varchar, rule varchar, evidence varchar, household_id varchar, company_id varchar
 );
+create table raw.identity_map_built as select client_ref, client_id from raw.identity_map;
+create table raw.batches_changed (batch_id varchar, batch_seq bigint, entity varchar, is_known boolean);
 """
 
 _GOOD = ("success", "pass")
@@ -83,6 +85,7 @@ class Warehouse:
             connection.execute("create schema raw")
             for name, entity in ENTITIES.items():
                 connection.execute(f"create table raw.{name} as {raw_select(entity, ())}")
+                connection.execute(f"create table raw.{name}_changed as from raw.{name}")
                 for row in raw.rows.get(name, []):
                     marks = ", ".join("?" for _ in row)
                     connection.execute(

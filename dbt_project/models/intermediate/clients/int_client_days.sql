@@ -1,11 +1,25 @@
 -- One row per client, business day and voided_on: what the client ordered and brought back that day. voided_on is the
 -- day on which the last line of those orders was cancelled (null for orders that stand): they counted until then.
-{{ config(materialized='table') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_units',
+    meta={
+        'units': {
+            'int_clients_changed': {'client_id': 'client_id'},
+            'int_days_changed': {'ordered_on': 'business_date'},
+        },
+        'zone': 'ordered_on',
+    },
+) }}
 with
 
 orders as (
     select * from {{ ref('fct_orders') }}
-    where client_id is not null
+    where
+        client_id is not null
+        and {{ in_changed_days('ordered_on') }}
+        and {{ in_changed('int_clients_changed', {'client_id': 'client_id'}) }}
+        and {{ in_changed('int_days_changed', {'business_date': 'ordered_on'}) }}
 ),
 
 final as (

@@ -1,11 +1,22 @@
 -- One row per client, product department, business day and voided_on: orders in which the client bought from the
 -- department that day, and the revenue of it. Products without a department are left out.
-{{ config(materialized='table') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_units',
+    meta={
+        'units': {
+            'int_clients_changed': {'client_id': 'client_id'},
+            'int_days_changed': {'ordered_on': 'business_date'},
+        },
+        'zone': 'ordered_on',
+    },
+) }}
 with
 
+-- An order may have lines of later days than its own.
 lines as (
     select * from {{ ref('fct_order_lines') }}
-    where client_id is not null
+    where client_id is not null and {{ in_changed_days('ordered_on', until=false) }}
 ),
 
 products as (
@@ -15,12 +26,18 @@ products as (
 
 orders as (
     select * from {{ ref('fct_orders') }}
+    where
+        {{ in_changed_days('ordered_on') }}
+        and {{ in_changed('int_clients_changed', {'client_id': 'client_id'}) }}
+        and {{ in_changed('int_days_changed', {'business_date': 'ordered_on'}) }}
 ),
 
 parts as (
     select
-        lines.source,
-        lines.order_key,
+        orders.source,
+        orders.order_key,
+        orders.client_id,
+        orders.ordered_on,
         products.department,
         count(*) filter (where lines.line_kind = 'sale') as sale_lines,
         case
@@ -29,21 +46,21 @@ parts as (
         end as voided_on,
         sum(lines.revenue) as revenue
     from lines
+    inner join orders on lines.source = orders.source and lines.order_key = orders.order_key
     inner join products on lines.product_key = products.product_key
-    group by lines.source, lines.order_key, products.department
+    group by orders.source, orders.order_key, orders.client_id, orders.ordered_on, products.department
 ),
 
 final as (
     select
-        orders.client_id,
-        parts.department,
-        orders.ordered_on,
-        parts.voided_on,
-        count(*) filter (where parts.sale_lines > 0) as orders,
-        cast(sum(parts.revenue) as decimal(18, 4)) as revenue
+        client_id,
+        department,
+        ordered_on,
+        voided_on,
+        count(*) filter (where sale_lines > 0) as orders,
+        cast(sum(revenue) as decimal(18, 4)) as revenue
     from parts
-    inner join orders on parts.source = orders.source and parts.order_key = orders.order_key
-    group by orders.client_id, parts.department, orders.ordered_on, parts.voided_on
+    group by client_id, department, ordered_on, voided_on
 )
 
 select * from final

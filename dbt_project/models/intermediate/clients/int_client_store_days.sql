@@ -1,10 +1,24 @@
 -- One row per client, store, business day and voided_on on which the client bought in the store.
-{{ config(materialized='table') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_units',
+    meta={
+        'units': {
+            'int_clients_changed': {'client_id': 'client_id'},
+            'int_days_changed': {'ordered_on': 'business_date'},
+        },
+        'zone': 'ordered_on',
+    },
+) }}
 with
 
 lines as (
     select * from {{ ref('fct_order_lines') }}
-    where client_id is not null and store_key is not null and line_kind = 'sale'
+    where
+        client_id is not null and store_key is not null and line_kind = 'sale'
+        and {{ in_changed_days('ordered_on') }}
+        and {{ in_changed('int_clients_changed', {'client_id': 'client_id'}) }}
+        and {{ in_changed('int_days_changed', {'business_date': 'ordered_on'}) }}
 ),
 
 final as (

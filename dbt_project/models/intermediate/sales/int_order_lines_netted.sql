@@ -1,14 +1,21 @@
 -- One row per order line with its client, its business day, what it adds to revenue and units, and whether a later
 -- cancellation took it back. Sales, returns and cancellations are merchandise; fees, write-offs and adjustments are
--- kept apart: their amount stands in `amount` and in neither revenue nor units.
+-- kept apart: their amount stands in `amount` and in neither revenue nor units. The table that everything about orders
+-- is read from; the models of changed units come before it, since they read what it was.
+{%- set _ = [ref_of_units('int_clients_changed'), ref_of_units('int_days_changed')] %}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_units',
+    meta={'units': {'int_orders_changed': {'order_number': 'order_number'}}, 'zone': 'ordered_on'},
+) }}
 with
 
 lines as (
     select
         *,
-        {{ business_date('ordered_at') }} as ordered_on,
+        {{ business_date('ordered_at') }} as business_day,
         line_kind in ('sale', 'return', 'cancellation') as is_merchandise
-    from {{ ref('stg_sales__order_lines') }}
+    from ({{ order_lines_at_work() }}) as at_work
 ),
 
 clients as (
@@ -16,39 +23,31 @@ clients as (
 ),
 
 cancelled as (
-    select * from {{ ref('int_sales_cancelled') }}
+    select * from {{ ref('int_sales_returned') }}
+    where line_kind = 'cancellation' and sale_batch_id is not null
+        and {{ in_changed('int_order_lines_changed', {'goods_number': 'goods_number'}) }}
 ),
 
 final as (
     select
-        lines.source,
-        lines.order_key,
-        lines.batch_id,
-        lines.file_name,
-        lines.file_line,
+        {%- for column in order_line_names() %}
+        lines.{{ column }},
+        {%- endfor %}
+        lines.order_number,
+        lines.goods_number,
         clients.client_id,
-        lines.product_key,
-        lines.product_name,
-        lines.store_key,
-        lines.country,
-        lines.ordered_at,
-        lines.ordered_on,
-        lines.line_kind,
-        lines.quantity,
-        lines.unit_price,
-        lines.amount,
-        lines.discount_amount,
+        lines.business_day as ordered_on,
         case when lines.is_merchandise then lines.amount else 0 end as revenue,
         case when lines.is_merchandise then lines.quantity else 0 end as units,
-        cancelled.cancelled_at is not null as is_cancelled,
-        {{ business_date('cancelled.cancelled_at') }} as cancelled_on
+        cancelled.returned_at is not null as is_cancelled,
+        {{ business_date('cancelled.returned_at') }} as cancelled_on
     from lines
     left join clients on lines.client_ref = clients.client_ref
     left join cancelled
         on
-            lines.batch_id = cancelled.batch_id
-            and lines.file_name = cancelled.file_name
-            and lines.file_line = cancelled.file_line
+            lines.batch_id = cancelled.sale_batch_id
+            and lines.file_name = cancelled.sale_file_name
+            and lines.file_line = cancelled.sale_file_line
 )
 
 select * from final

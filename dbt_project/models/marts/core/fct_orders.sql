@@ -1,3 +1,9 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_units',
+    on_schema_change='fail',
+    meta={'units': {'int_orders_changed': {'source': 'source', 'order_key': 'order_key'}}, 'zone': 'ordered_on'},
+) }}
 with
 
 lines as (
@@ -5,6 +11,9 @@ lines as (
         *,
         line_kind = 'sale' as is_sale
     from {{ ref('fct_order_lines') }}
+    where
+        {{ in_changed_days('ordered_on') }}
+        and {{ in_changed('int_orders_changed', {'source': 'source', 'order_key': 'order_key'}) }}
 ),
 
 orders as (
