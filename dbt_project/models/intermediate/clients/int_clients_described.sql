@@ -3,7 +3,8 @@
 -- own record, the earliest.
 {% set said = [
     'signed_up_on', 'country', 'age_band', 'income_band', 'home_ownership', 'marital_status', 'household_size',
-    'household_type', 'kids_count',
+    'household_type', 'kids_count', 'client_kind', 'company_name', 'region', 'sex', 'age', 'line_of_business',
+    'revenue_band', 'employees',
 ] %}
 with
 
@@ -31,6 +32,14 @@ records as (
         crm.known_on,
         crm.signed_up_on,
         crm.country,
+        crm.client_kind,
+        crm.company_name,
+        crm.region,
+        crm.sex,
+        crm.age,
+        crm.line_of_business,
+        crm.revenue_band,
+        crm.employees,
         demographics.age_band,
         demographics.income_band,
         demographics.home_ownership,

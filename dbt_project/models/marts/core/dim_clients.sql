@@ -13,13 +13,8 @@ first_orders as (
     group by client_id
 ),
 
-countries as (
-    select
-        client_id,
-        country,
-        row_number() over (partition by client_id order by ordered_at desc, order_key desc, source desc) as country_rank
-    from {{ ref('fct_orders') }}
-    where client_id is not null and country is not null
+seen as (
+    select * from {{ ref('int_clients_seen') }}
 ),
 
 final as (
@@ -30,7 +25,12 @@ final as (
         clients.is_in_crm,
         clients.signed_up_on,
         first_orders.first_order_on,
-        coalesce(clients.country, countries.country) as country,
+        coalesce(clients.client_kind, 'person') as client_kind,
+        clients.company_name,
+        coalesce(clients.country, seen.country) as country,
+        clients.region,
+        clients.sex,
+        clients.age,
         clients.age_band,
         clients.income_band,
         clients.home_ownership,
@@ -38,11 +38,15 @@ final as (
         clients.household_size,
         clients.household_type,
         clients.kids_count,
+        clients.line_of_business,
+        clients.revenue_band,
+        clients.employees,
+        seen.device,
         clients.has_email,
         clients.has_phone
     from clients
     left join first_orders on clients.client_id = first_orders.client_id
-    left join countries on clients.client_id = countries.client_id and countries.country_rank = 1
+    left join seen on clients.client_id = seen.client_id
 )
 
 select * from final

@@ -43,6 +43,11 @@ final as (
         catalogue.brand,
         catalogue.manufacturer_key,
         catalogue.package_size,
+        catalogue.product_line,
+        catalogue.unit_cost,
+        catalogue.list_price,
+        catalogue.substitute_group,
+        catalogue.term_days,
         catalogue.product_key is not null as is_in_catalogue
     from catalogue
     full outer join last_names on catalogue.product_key = last_names.product_key

@@ -11,7 +11,12 @@ final as (
         category,
         brand,
         manufacturer_key,
-        package_size
+        package_size,
+        product_line,
+        unit_cost,
+        list_price,
+        substitute_group,
+        term_days
     from products
     where version_rank = 1
 )
