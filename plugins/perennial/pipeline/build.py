@@ -15,8 +15,9 @@ from perennial.core.settings import Settings
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.export import ledger_tables, raw_files, unfinished_versions
 from perennial.ledger.runs import advance, overtaken_by
+from perennial.pipeline.build_reports import read_report, report_built
 from perennial.pipeline.identity import log_changes, resolve
-from perennial.pipeline.transform import dbt_variables, published_specs, run_dbt
+from perennial.pipeline.transform import Outcome, dbt_variables, project_digest, published_specs, run_dbt
 from perennial.pipeline.turns import WAREHOUSE_BUILD, turn
 from perennial.warehouse.build_db import TableSpec
 from perennial.warehouse.engine import (
@@ -68,7 +69,21 @@ def _build(settings: Settings, run: DayRun, select: str | None, extra_vars: dict
     if select is None:
         rows = mark_built(settings, run, [*published_specs(outcome.manifest), *_LEDGER_TABLES])
         advance(engine, run.run_id, "built")
+        report_built(settings, run, {**_told(settings, outcome, variables), "rows": rows})
     return StepReport(run.run_id, run.as_of, "build", rows, {**seconds, **outcome.seconds}, outcome.warnings)
+
+
+def _told(settings: Settings, outcome: Outcome, variables: dict[str, Any]) -> dict[str, Any]:
+    """What people are told of the build (build_reports)."""
+    previous = variables.get("previous_as_of")
+    return {
+        "mode": "change" if previous else "full",
+        "previous_as_of": previous,
+        "project": project_digest(settings),
+        "tests": outcome.tests,
+        "warnings": list(outcome.warnings),
+        "seconds": outcome.seconds,
+    }
 
 
 def publish(settings: Settings, run: DayRun) -> StepReport:
@@ -81,13 +96,19 @@ def publish(settings: Settings, run: DayRun) -> StepReport:
     engine = open_ledger(settings)
     with turn(settings, WAREHOUSE_BUILD):
         _require_build(settings, run)
-        version_id, rows = publish_marts(settings, run)
+        version_id, rows = publish_marts(settings, run, built_from=_built_from(settings, run))
     advance(engine, run.run_id, "published", version_id=version_id)
     log_changes(settings, run)
     published = time.perf_counter()
     clear_out(settings, keep=unfinished_versions(engine, settings.file.keep_versions))
     seconds = {"publish": round(published - started, 3), "prune": round(time.perf_counter() - published, 3)}
     return StepReport(run.run_id, run.as_of, "publish", rows, seconds, (version_id,))
+
+
+def _built_from(settings: Settings, run: DayRun) -> dict[str, Any]:
+    """What the build told of itself that the published version keeps; no seconds, which differ from run to run (L2)."""
+    report = read_report(settings, run.run_id) or {}
+    return {name: report[name] for name in ("mode", "previous_as_of", "project", "tests", "warnings") if name in report}
 
 
 def _require_build(settings: Settings, run: DayRun) -> None:

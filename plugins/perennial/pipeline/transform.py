@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from perennial.contracts.records import DayRun
 from perennial.core.errors import ContractViolation, Problem
+from perennial.core.ids import digest_of
 from perennial.core.settings import Settings
-from perennial.warehouse.build_db import PERSONAL_COLUMNS, TableSpec
-from perennial.warehouse.engine import build_name, dbt_environment, failing_rows
+from perennial.pipeline.build_reports import report_failed
+from perennial.pipeline.dbt_failures import failure_of, masked, personal_columns
+from perennial.warehouse.build_db import TableSpec
+from perennial.warehouse.engine import build_name, dbt_environment
 
 _PARSE_DATE = "1111-11-11"
 _FAILED = {"error", "fail", "runtime error", "partial success"}
-_ROWS_SHOWN = 5
-_ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+|\+\d[\d ()-]{5,}\d")
-_QUOTED = re.compile(r"'[^']*'")
 _QUIET = (
     "--quiet", "--no-use-colors", "--log-level", "none", "--log-level-file", "none", "--no-print",
     "--no-send-anonymous-usage-stats", "--no-version-check", "--no-write-json",
@@ -36,11 +34,12 @@ _QUIET = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What dbt did: its manifest, seconds by model (and all tests together), and warnings for people."""
+    """What dbt did: its manifest, seconds by model (and all tests together), warnings for people, tests by verdict."""
 
     manifest: Any
     seconds: dict[str, float]
     warnings: tuple[str, ...]
+    tests: dict[str, int]
 
 
 def dbt_variables(settings: Settings, as_of: date, as_of_dates: Sequence[date]) -> dict[str, Any]:
@@ -60,6 +59,15 @@ def dbt_variables(settings: Settings, as_of: date, as_of_dates: Sequence[date]) 
     }
 
 
+def project_digest(settings: Settings) -> str:
+    """A digest of the dbt project's files: models, macros, tests, contracts, and what they say of themselves."""
+    project = settings.dbt_project_dir
+    suffixes = {".sql", ".yml", ".yaml", ".md", ".csv"}
+    files = [path for path in project.rglob("*") if path.suffix in suffixes and "target" not in path.parts]
+    named = [(path.relative_to(project).as_posix(), path.read_text(encoding="utf-8")) for path in files]
+    return digest_of([text for pair in sorted(named) for text in pair])
+
+
 def run_dbt(
     settings: Settings, run: DayRun, command: str, variables: Mapping[str, Any], *, select: str | None = None
 ) -> Outcome:
@@ -77,9 +85,11 @@ def run_dbt(
         results = _invoke(settings, run, command, variables, *chosen, *tests, manifest=manifest).results
     failed = [result for result in results if result.status in _FAILED]
     if failed:
-        raise ContractViolation([_problem(settings, run, manifest, result) for result in failed])
+        failures = [failure_of(settings, run, manifest, result) for result in failed]
+        report_failed(settings, run, failures)
+        raise ContractViolation([failure.problem for failure in failures])
     warnings = tuple(f"{r.node.name}: {r.failures} rows" for r in results if r.status == "warn")
-    return Outcome(manifest, _seconds(results), warnings)
+    return Outcome(manifest, _seconds(results), warnings, _tests(results))
 
 
 @contextmanager
@@ -121,7 +131,7 @@ def _invoke(
     )
     if answer.exception is not None and not hasattr(answer.result, "results"):
         raise ContractViolation(
-            Problem("dbt", _masked(str(answer.exception)), "mend the dbt project")
+            Problem("dbt", masked(str(answer.exception)), "mend the dbt project")
         ) from answer.exception
     return answer.result
 
@@ -134,65 +144,17 @@ def _require_no_date(manifest: Any) -> None:
         raise ContractViolation([Problem(node.original_file_path, f"{node.name}: {problem}", fix) for node in dated])
 
 
+def _tests(results: Iterable[Any]) -> dict[str, int]:
+    verdicts = [str(r.status) for r in results if str(r.node.resource_type) == "test"]
+    return {"passed": verdicts.count("pass"), "warned": verdicts.count("warn")}
+
+
 def _seconds(results: Iterable[Any]) -> dict[str, float]:
     seconds: dict[str, float] = {}
     for result in results:
         name = result.node.name if str(result.node.resource_type) != "test" else "tests"
         seconds[name] = round(seconds.get(name, 0.0) + result.execution_time, 3)
     return seconds
-
-
-def _problem(settings: Settings, run: DayRun, manifest: Any, result: Any) -> Problem:
-    node = result.node
-    is_personal = _touches_personal(manifest, node)
-    message = _masked(" ".join((result.message or str(result.status)).split()))
-    if is_personal:
-        message = _QUOTED.sub("'***'", message)
-    if str(node.resource_type) == "test" and result.failures:
-        message += f"; {_failing_rows(settings, run, node.compiled_code, show_text=not is_personal)}"
-    compiled = Path(node.compiled_path or node.original_file_path)
-    where = compiled.relative_to(settings.home) if compiled.is_relative_to(settings.home) else compiled
-    return Problem(_where(settings, node), f"{node.name}: {message}", f"run its SQL: {where.as_posix()}")
-
-
-def _where(settings: Settings, node: Any) -> str:
-    return f"{settings.dbt_project_dir.name}/{node.original_file_path}"
-
-
-def _failing_rows(settings: Settings, run: DayRun, sql: str, *, show_text: bool) -> str:
-    """Up to five rows of a test's SQL; no column of personal data, and no text at all where there may be some."""
-    rows = failing_rows(settings, run, sql, _ROWS_SHOWN)
-    shown = [
-        {
-            name: value
-            for name, value in row.items()
-            if name not in PERSONAL_COLUMNS and (show_text or not isinstance(value, str))
-        }
-        for row in rows
-    ]
-    return "such as " + _masked("; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in shown))
-
-
-def _touches_personal(manifest: Any, node: Any) -> bool:
-    """Whether the node, or what it reads directly, holds personal data."""
-    known = {**manifest.nodes, **manifest.sources}
-    near = [node, *(known[name] for name in node.depends_on.nodes if name in known)]
-    return any(each.schema == "private" or each.name == "clients" or personal_columns(each) for each in near)
-
-
-def personal_columns(node: Any) -> list[str]:
-    """The columns of a model or source that are personal: by the canonical name, by `meta: {personal: true}` or tag."""
-
-    def is_personal(name: str, column: Any) -> bool:
-        configured = getattr(getattr(column, "config", None), "meta", None) or {}
-        said = {**(column.meta or {}), **configured}.get("personal")
-        return bool(said) or "personal" in (column.tags or []) or name in PERSONAL_COLUMNS
-
-    return [name for name, column in (getattr(node, "columns", None) or {}).items() if is_personal(name, column)]
-
-
-def _masked(text: str) -> str:
-    return _ADDRESS.sub("***", text)
 
 
 def published_specs(manifest: Any) -> list[TableSpec]:

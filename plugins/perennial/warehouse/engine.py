@@ -75,7 +75,9 @@ class _Engine(Protocol):
 
     def take_training(self, settings: Settings, run: DayRun, max_clients: int | None) -> pa.Table: ...
 
-    def publish_marts(self, settings: Settings, run: DayRun) -> tuple[str, dict[str, int]]: ...
+    def publish_marts(
+        self, settings: Settings, run: DayRun, *, built_from: Mapping[str, Any] | None = None
+    ) -> tuple[str, dict[str, int]]: ...
 
     def publish_table(
         self, settings: Settings, run: DayRun, name: str, data: pa.Table | pa.RecordBatchReader, *, step: str
@@ -165,9 +167,14 @@ def take_training(settings: Settings, run: DayRun, max_clients: int | None) -> p
     return _engine(settings).take_training(settings, run, max_clients)
 
 
-def publish_marts(settings: Settings, run: DayRun) -> tuple[str, dict[str, int]]:
-    """Publish the run's tested tables: (version id, rows by table); readers see all of before or all of now (L5)."""
-    return _engine(settings).publish_marts(settings, run)
+def publish_marts(
+    settings: Settings, run: DayRun, *, built_from: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, int]]:
+    """Publish the run's tested tables: (version id, rows by table); readers see all of before or all of now (L5).
+
+    `built_from` is what the build tells of itself; it stays with the version, for `perennial warehouse status`.
+    """
+    return _engine(settings).publish_marts(settings, run, built_from=built_from)
 
 
 def publish_table(
