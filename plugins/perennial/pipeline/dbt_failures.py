@@ -75,7 +75,7 @@ def _touches_personal(manifest: Any, node: Any) -> bool:
     """Whether the node, or what it reads directly, holds personal data."""
     known = {**manifest.nodes, **manifest.sources}
     near = [node, *(known[name] for name in node.depends_on.nodes if name in known)]
-    return any(each.schema == "private" or each.name == "clients" or personal_columns(each) for each in near)
+    return any(each.schema.endswith("private") or each.name == "clients" or personal_columns(each) for each in near)
 
 
 def personal_columns(node: Any) -> list[str]:

@@ -25,6 +25,7 @@ from perennial.warehouse.build_db import TableSpec
 from perennial.warehouse.engine import build_name, dbt_environment
 
 _PARSE_DATE = "1111-11-11"
+_FIXED = {"as_of": _PARSE_DATE, "as_of_dates": [_PARSE_DATE], "previous_as_of": None, "goes_on": False}
 _FAILED = {"error", "fail", "runtime error", "partial success"}
 _QUIET = (
     "--quiet", "--no-use-colors", "--log-level", "none", "--log-level-file", "none", "--no-print",
@@ -69,20 +70,26 @@ def project_digest(settings: Settings) -> str:
 
 
 def run_dbt(
-    settings: Settings, run: DayRun, command: str, variables: Mapping[str, Any], *, select: str | None = None
+    settings: Settings,
+    run: DayRun,
+    command: str,
+    variables: Mapping[str, Any],
+    *,
+    select: str | None = None,
+    options: Sequence[str] = (),
 ) -> Outcome:
     """Run `build` or `run` in the run's build database, with data tests and without unit tests.
 
-    Raises ContractViolation that names each model or test that failed, with its message, its compiled SQL's path and up
+    `options` are further ones of dbt's command line. Raises ContractViolation that names each model or test that failed, with its message, its compiled SQL's path and up
     to five failing rows without personal data.
     """
     chosen = ["--select", *select.split()] if select else []
     tests = ["--exclude-resource-type", "unit_test"] if command == "build" else []
     with _environment(settings, run):
-        fixed = {**variables, "as_of": _PARSE_DATE, "as_of_dates": [_PARSE_DATE]}
+        fixed = {**variables, **_FIXED}
         manifest = _invoke(settings, run, "parse", fixed)
         _require_no_date(manifest)
-        results = _invoke(settings, run, command, variables, *chosen, *tests, manifest=manifest).results
+        results = _invoke(settings, run, command, variables, *chosen, *tests, *options, manifest=manifest).results
     failed = [result for result in results if result.status in _FAILED]
     if failed:
         failures = [failure_of(settings, run, manifest, result) for result in failed]
@@ -159,7 +166,7 @@ def _seconds(results: Iterable[Any]) -> dict[str, float]:
 
 def published_specs(manifest: Any) -> list[TableSpec]:
     """The tables to publish: every model in the schema `marts`, with its `meta: {published_by, date_column, key}`."""
-    models = [n for n in manifest.nodes.values() if str(n.resource_type) == "model" and n.schema == "marts"]
+    models = [n for n in manifest.nodes.values() if str(n.resource_type) == "model" and n.config.schema == "marts"]
     return [
         _spec(node) for node in sorted(models, key=lambda node: node.alias) if node.config.materialized != "ephemeral"
     ]

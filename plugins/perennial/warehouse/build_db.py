@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from perennial.contracts.builds import FULL, BuildChange, BuildRecord
 from perennial.contracts.entities import ENTITIES, RAW_COLUMNS, SQL_TYPES, Entity, EntityName
 from perennial.contracts.identity import IDENTITY_MAP
 from perennial.contracts.records import DayRun
@@ -68,20 +69,22 @@ def prepare_build(
     *,
     raw_files: Mapping[EntityName, Sequence[Path]],
     ledger: Iterable[tuple[str, pa.RecordBatchReader]],
+    change: BuildChange = FULL,
 ) -> Path:
     """Open the run's build: schema `raw` with a view per canonical entity over exactly `raw_files`, and `ledger`.
 
-    The map of identity joins nobody yet. All in one transaction. What an earlier run left in the other schemas stays
+    `raw.<entity>_changed` are the files of `change`. The map of identity joins nobody yet. All in one transaction. What an earlier run left in the other schemas stays
     until dbt replaces it, except that a past day never starts from another day's tables. Raises ContractViolation when
     a raw file is missing.
     """
-    _require_files(settings, raw_files)
+    require_files(settings, raw_files)
     path = build_path(settings, run)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.parent.chmod(0o700)  # staging and private hold addresses
     with closing(_open_for(settings, run, path)) as connection:
         connection.begin()
         _write_raw(connection, run, raw_files, ledger)
+        _write_change(connection, change)
         connection.commit()
     return path
 
@@ -101,6 +104,28 @@ def _write_raw(
     for table, reader in ledger:
         _write_table(connection, table, reader)
     _write_table(connection, "identity_map", IDENTITY_MAP.empty_table())
+
+
+def _write_change(connection: Connection, change: BuildChange) -> None:
+    for name, entity in ENTITIES.items():
+        view = raw_select(entity, change.files.get(name, ()))
+        connection.execute(f"create or replace view raw.{name}_changed as {view}")
+    _write_table(connection, "batches_changed", change.batches_table())
+    connection.execute("create table if not exists raw.identity_map_built (client_ref varchar, client_id varchar)")
+    connection.execute("create or replace table raw.build_record (record varchar)")
+    connection.execute("insert into raw.build_record values (?)", [change.record.as_text()])
+
+
+def last_record(settings: Settings, run: DayRun) -> BuildRecord | None:
+    """What the run's build database remembers of its last builds; None when there is none that can be read."""
+    path = build_path(settings, run)
+    if not path.exists():
+        return None
+    try:
+        with closing(connect(settings, path, read_only=True)) as connection:
+            return BuildRecord.from_text(first_value(connection, "select record from raw.build_record"))
+    except (duckdb.Error, ValueError, KeyError, TypeError):  # another release's, or broken: it is built anew
+        return None
 
 
 def _write_table(connection: Connection, table: str, rows: pa.RecordBatchReader | pa.Table) -> None:
@@ -135,7 +160,8 @@ def raw_select(entity: Entity, files: Sequence[Path]) -> str:
     return " union all ".join(parts)
 
 
-def _require_files(settings: Settings, raw_files: Mapping[EntityName, Sequence[Path]]) -> None:
+def require_files(settings: Settings, raw_files: Mapping[EntityName, Sequence[Path]]) -> None:
+    """Raise ContractViolation for each raw file that is not there."""
     missing = [path for paths in raw_files.values() for path in paths if not path.exists()]
     if missing:
         fix = "restore it from the archive, or land its files again"
@@ -180,7 +206,13 @@ def mark_built(settings: Settings, run: DayRun, tables: Sequence[TableSpec]) -> 
             refuse_personal(table.name, [*table.personal, *_names(connection, table)], declared=table.personal)
         rows = {t.name: int(first_value(connection, f"select count(*) from {t.relation}")) for t in tables}
         specs = json.dumps([{**vars(table), "key": list(table.key)} for table in tables])
+        record = BuildRecord.from_text(first_value(connection, "select record from raw.build_record")).finished()
+        connection.begin()
         connection.execute("update raw.build_info set state = 'built', tables = ?", [specs])
+        connection.execute("update raw.build_record set record = ?", [record.as_text()])
+        known = "select client_ref, client_id from raw.identity_map"
+        connection.execute(f"create or replace table raw.identity_map_built as {known}")
+        connection.commit()
     return rows
 
 
