@@ -8,7 +8,9 @@
     int_exchange_rates has a row for every currency and day from its first rate on, so the join is one of equality; the
     company's own currency has none there and needs none. Where the rate is missing the amount is null, nothing is
     guessed: assert_every_amount_has_a_rate then stops the build and names the currency and the days. Every amount of a
-    line (discount, cost, unit price) goes the same way, cost and discount without tax of their own. -#}
+    line (discount, cost, unit price) goes the same way, cost and discount without tax of their own. A rate that is
+    given late or corrected changes the orders of its days: int_rates_changed (currency, business_date) names them, and
+    int_orders_changed has those orders. -#}
 
 {#- The amount with or without its tax, as the settings count it. -#}
 {%- macro counted_amount(amount, tax) -%}

@@ -1,33 +1,5 @@
--- One row per currency and day from its first rate to the business date: the latest rate on or before the day, so that
--- amounts are joined to it by equality.
+-- One row per currency and day from its first rate to the business date, with the latest rate on or before the day.
+-- What changed in it is found before it is replaced.
+-- depends_on: {{ ref('int_rates_changed') }}
 {{ config(materialized='table') }}
-with
-
-rates as (
-    select * from {{ ref('stg_finance__exchange_rates') }}
-    where rate_on <= {{ as_of() }} and currency <> {{ currency() }}
-),
-
-spans as (
-    select
-        currency,
-        rate,
-        rate_on,
-        coalesce(lead(rate_on) over (partition by currency order by rate_on) - 1, {{ as_of() }}) as last_on
-    from rates
-),
-
-days as (
-    {{ each_day('spans', 'rate_on', 'last_on') }}
-),
-
-final as (
-    select
-        currency,
-        day as business_date,
-        rate_on,
-        rate
-    from days
-)
-
-select * from final
+select * from {{ ref('int_rates_of_days') }}

@@ -7,6 +7,21 @@ deals as (
     from {{ ref('stg_crm__deals') }}
 ),
 
+-- A deal that is over is worth what it was then, one that is open what it is today.
+dated as (
+    select
+        *,
+        case
+            when outcome = 'open' then {{ as_of() }}
+            else least(coalesce(closed_on, opened_on, {{ as_of() }}), {{ as_of() }})
+        end as valued_on
+    from deals
+),
+
+rates as (
+    select * from {{ ref('int_exchange_rates') }}
+),
+
 identified as (
     select * from {{ ref('int_clients_identified') }}
 ),
@@ -29,9 +44,12 @@ final as (
                 else deals.closed_on - deals.opened_on
             end as bigint
         ) as days_open,
-        deals.amount,
+        {{ in_company_currency('deals.original_amount', 'deals.original_currency', 'rates.rate') }} as amount,
+        deals.original_amount,
+        deals.original_currency,
         {{ currency() }} as currency
-    from deals
+    from dated as deals
+    left join rates on deals.original_currency = rates.currency and deals.valued_on = rates.business_date
     left join identified on deals.client_ref = identified.client_ref
 )
 

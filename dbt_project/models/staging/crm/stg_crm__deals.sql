@@ -14,7 +14,8 @@ final as (
         stage,
         opened_on,
         closed_on,
-        amount
+        amount as original_amount,
+        {{ original_currency('currency') }} as original_currency
     from deals
     where version_rank = 1
 )

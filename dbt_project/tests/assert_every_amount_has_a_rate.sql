@@ -1,0 +1,28 @@
+-- An amount of another currency without a rate of its day is told by currency and days: nothing is guessed.
+with
+
+amounts as (
+    select
+        'fct_spend' as in_table,
+        original_currency,
+        spent_on as happened_on
+    from {{ ref('fct_spend') }}
+    where amount is null
+    union all
+    select
+        'fct_deals' as in_table,
+        original_currency,
+        coalesce(closed_on, opened_on) as happened_on
+    from {{ ref('fct_deals') }}
+    where amount is null and original_amount is not null
+)
+
+select
+    original_currency,
+    in_table,
+    min(happened_on) as first_day,
+    max(happened_on) as last_day,
+    count(*) as amounts,
+    'land rates (exchange_rates) of this currency for these days or earlier' as what_to_do
+from amounts
+group by original_currency, in_table
