@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -23,38 +23,23 @@ from perennial.ledger.batches import BatchFile, KnownFile
 from perennial.ledger.gate import record_columns, record_results
 from perennial.pipeline.before import before, date_in
 from perennial.pipeline.misread import settings_for
+from perennial.pipeline.onepass import Loaded, Read, may_be_read_at_once, read_at_once
 from perennial.pipeline.recording import Places, Recorder
 from perennial.pipeline.revival import Revival, find_revived, keep_repeats
+from perennial.pipeline.sorting import Sorted, copies_of, date_of, sort_out
 from perennial.pipeline.superseded import settle, superseded_rows
 from perennial.pipeline.told import warnings_of
 from perennial.quality.checking import Checker, Counts
 from perennial.quality.duplicates import BEHIND_ALL, mark_duplicates
 from perennial.quality.gate import Gate, Verdict
 from perennial.quality.quarantine import first_reasons, make_quarantined, write_quarantine
-from perennial.quality.raw import consent_events, write_raw
+from perennial.quality.raw import Stamp, consent_events, write_raw
 from perennial.sources.inspection import Inspected, inspect
 from perennial.sources.landing import LandedFile
 from perennial.sources.quotation import swallowed
 from perennial.sources.shelf import carry_out, to_archive, to_refused
-from perennial.sources.staging import StagedFile, arrive, open_scratch, unreadable
+from perennial.sources.staging import arrive, open_scratch, unreadable
 from perennial.sources.staging import settle as settle_rows
-
-
-@dataclass
-class Sorted:
-    """The files of a batch by what is done with them; each file is in exactly one list."""
-
-    fresh: list[Inspected] = field(default_factory=list)
-    again: list[tuple[Inspected, KnownFile]] = field(default_factory=list)  # the content of a committed file
-    twins: list[tuple[Inspected, Inspected]] = field(default_factory=list)  # the content of a fresh file
-    broken: list[Inspected] = field(default_factory=list)
-    finished: list[Inspected] = field(default_factory=list)  # committed and not yet archived
-
-    @property
-    def taken(self) -> list[Inspected]:
-        """The files that make the batch, in the order of their names."""
-        files = [*self.fresh, *(file for file, _known in self.again), *(file for file, _twin in self.twins)]
-        return sorted(files, key=lambda one: one.file.name)
 
 
 @dataclass(frozen=True)
@@ -96,10 +81,10 @@ class Intake:
                 return []
             found = self._sort(inspected)
             self._archive(found.finished)
-            with self._read(found, scratch) as (checker, staged):
+            with self._read(found, scratch) as read:
                 reports = [self._refuse(one) for one in found.broken]
                 if found.taken:
-                    reports += self._take_batch(checker, found, staged, scratch)
+                    reports += self._take_batch(read, found, scratch)
         return reports
 
     @contextmanager
@@ -158,9 +143,12 @@ class Intake:
             carry_out(self.settings, move)
 
     @contextmanager
-    def _read(self, found: Sorted, scratch: Path) -> Iterator[tuple[Checker, list[StagedFile]]]:
+    def _read(self, found: Sorted, scratch: Path) -> Iterator[Read]:
         """The rows of the fresh files, judged, in a scratch database; what DuckDB cannot read is sorted as broken."""
         with ExitStack() as stack:
+            if read := self._read_at_once(stack, found, scratch):
+                yield read
+                return
             connection = stack.enter_context(open_scratch(scratch / "spill"))
             try:
                 checker = self._judged_rows(connection, found)
@@ -172,19 +160,41 @@ class Intake:
                 problems = self._unreadable(found, scratch, error)
             if problems:
                 connection.close()
-                _sort_out(found, problems)
+                sort_out(found, problems)
                 yield stack.enter_context(self._read(found, scratch))  # anew, without them
                 return
             staged = settle_rows(connection, found.fresh, self.contract)
             checker.settle()
-            yield checker, staged
+            mark_duplicates(checker, self._raw_paths(self.contract.entity, source=self.ledger.source))
+            yield Read(checker, staged)
+
+    def _read_at_once(self, stack: ExitStack, found: Sorted, scratch: Path) -> Read | None:
+        committed = batches.committed(self.ledger.engine, source=self.ledger.source, entity=self.contract.entity)
+        if not may_be_read_at_once(found.fresh, self.contract, committed):
+            return None
+        stamp = self._stamp(self._batch_id(found.taken), batches.next_seq(self.ledger.engine))
+        loaded = Loaded(self._known(), [str(self.settings.home / batch.raw_path) for batch in committed])
+        connection = stack.enter_context(open_scratch(scratch / "spill"))
+        checker = self._checker(connection, found)
+        read = read_at_once(checker, found.fresh, loaded, scratch / "out" / "read.parquet", stamp)
+        if read is None:
+            connection.close()
+        return read
+
+    def _stamp(self, batch_id: str, batch_seq: int) -> Stamp:
+        return Stamp(self.ledger.source, batch_id, batch_seq)
+
+    def _checker(self, connection: duckdb.DuckDBPyConnection, found: Sorted) -> Checker:
+        odd = any(one.odd_spaces for one in found.fresh)
+        return Checker(connection, self.source, self.contract, self.settings.company.zone, odd_spaces=odd)
+
+    def _known(self) -> dict[EntityName, list[str]]:
+        return {reference.entity: self._raw_paths(reference.entity) for reference in self.contract.references}
 
     def _judged_rows(self, connection: duckdb.DuckDBPyConnection, found: Sorted) -> Checker:
         arrive(connection, found.fresh, self.contract)
-        odd = any(one.odd_spaces for one in found.fresh)
-        checker = Checker(connection, self.source, self.contract, self.settings.company.zone, odd_spaces=odd)
-        known = {reference.entity: self._raw_paths(reference.entity) for reference in self.contract.references}
-        checker.judge_arriving(known)
+        checker = self._checker(connection, found)
+        checker.judge_arriving(self._known())
         return checker
 
     def _unreadable(self, found: Sorted, scratch: Path, error: duckdb.Error) -> dict[str, Problem]:
@@ -198,30 +208,28 @@ class Intake:
         problem = one.problem or Problem(one.file.name, "cannot be read")
         return self.ledger.refuse_file(one.file, one.sha256, problem, landed=max(one.lines - 1, 0))
 
-    def _take_batch(
-        self, checker: Checker, found: Sorted, staged: Sequence[StagedFile], scratch: Path
-    ) -> list[BatchReport]:
-        mark_duplicates(checker, self._raw_paths(self.contract.entity, source=self.ledger.source))
-        judged = self._judge(checker, found, staged)
+    def _take_batch(self, read: Read, found: Sorted, scratch: Path) -> list[BatchReport]:
+        judged = self._judge(read, found)
         if not self._unchanged([one.file for one in found.taken]):
             return []
         if judged.verdict.refused:
-            return [self._refuse_batch(checker, judged, found, scratch)]
-        return [self._commit(checker, judged, found, scratch)]
+            return [self._refuse_batch(read.checker, judged, found, scratch)]
+        return [self._commit(read, judged, found, scratch)]
 
     def _raw_paths(self, entity: EntityName, source: str | None = None) -> list[str]:
         committed = batches.committed(self.ledger.engine, source=source, entity=entity)
         return [str(self.settings.home / batch.raw_path) for batch in committed]
 
-    def _judge(self, checker: Checker, found: Sorted, staged: Sequence[StagedFile]) -> Judged:
+    def _judge(self, read: Read, found: Sorted) -> Judged:
+        checker, staged = read.checker, read.staged
         landed = {one.file.file.name: one.landed for one in staged}
         copies = {one.file.name: known.landed for one, known in found.again}
         copies |= {twin.file.name: landed[first.file.name] for twin, first in found.twins}
-        counts, copied = checker.counts(), sum(copies.values())
+        counts, copied = read.counts(), sum(copies.values())
         self._assert_nothing_is_lost(counts, sum(landed.values()))
         landed |= copies
         batch_id = self._batch_id(found.taken)
-        as_of = _as_of(found, counts)
+        as_of = date_of(found, counts)
         name = f"{self.ledger.source}.{self.ledger.source_entity}"
         known = before(self.ledger.engine, self.ledger.source, self.ledger.source_entity, self.contract)
         verdict = Verdict(refused=False)
@@ -241,7 +249,7 @@ class Intake:
             copied=copied,
             verdict=verdict,
             drift=tuple(drift),
-            warnings=(*verdict.warnings, *drift, *warnings_of(counts, _copies(found, landed))),
+            warnings=(*verdict.warnings, *drift, *warnings_of(counts, copies_of(found, landed))),
             reasons=tuple(reasons),
         )
 
@@ -282,8 +290,8 @@ class Intake:
             quarantined_by_rule={c.rule: c.bad for c in counts.profile if c.bad and not c.only_warns},
         )
 
-    def _commit(self, checker: Checker, judged: Judged, found: Sorted, scratch: Path) -> BatchReport:
-        counts, source = judged.counts, self.ledger.source
+    def _commit(self, read: Read, judged: Judged, found: Sorted, scratch: Path) -> BatchReport:
+        checker, counts, source = read.checker, judged.counts, self.ledger.source
         raw = self.settings.raw / self.contract.entity / f"{judged.batch_id}.parquet"
         revival = self._find_revived(checker, counts)
         numbers: list[int] = []
@@ -291,7 +299,7 @@ class Intake:
         def write(batch_seq: int) -> Places:
             numbers.append(batch_seq)
             part = scratch / "out" / "raw.parquet"
-            rows = write_raw(checker, part, source=source, batch_id=judged.batch_id, batch_seq=batch_seq)
+            rows = write_raw(checker, part, self._stamp(judged.batch_id, batch_seq), written=read.written)
             if rows != counts.good:
                 where = f"{source}.{self.ledger.source_entity}"
                 raise ContractViolation(Problem(where, f"{counts.good} rows are good, {rows} were written (L1)"))
@@ -357,29 +365,3 @@ class Intake:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.settings.home).as_posix()
-
-
-def _sort_out(found: Sorted, problems: Mapping[str, Problem]) -> None:
-    """These fresh files, and those with the same content, are broken."""
-    for twin, first in found.twins:
-        if first.file.name in problems:
-            problem = problems[first.file.name]
-            where = problem.where.replace(first.file.name, twin.file.name)
-            found.broken.append(replace(twin, problem=replace(problem, where=where)))
-    found.broken += [replace(one, problem=problems[one.file.name]) for one in found.fresh if one.file.name in problems]
-    found.fresh = [one for one in found.fresh if one.file.name not in problems]
-    found.twins = [(twin, first) for twin, first in found.twins if first.file.name not in problems]
-
-
-def _as_of(found: Sorted, counts: Counts) -> date | None:
-    """The latest date in the files' names; without any, the latest business date of the rows, new or known."""
-    named = [one.file.file_date for one in found.taken if one.file.file_date]
-    of_rows = [counts.last_business_date, *(known.as_of for _one, known in found.again)]
-    return max(named or [day for day in of_rows if day], default=None)
-
-
-def _copies(found: Sorted, landed: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Each file with the content of another, and that one; days without rows are all alike, and no news."""
-    again = [(one.file.name, known.name) for one, known in found.again]
-    twins = [(twin.file.name, first.file.name) for twin, first in found.twins]
-    return [(copy, original) for copy, original in (*again, *twins) if landed[copy]]

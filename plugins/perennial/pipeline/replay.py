@@ -41,7 +41,7 @@ from perennial.pipeline.turns import turn
 from perennial.quality.checking import Checker, Counts
 from perennial.quality.gate import Gate, Verdict, open_gate
 from perennial.quality.quarantine import first_reasons, make_quarantined, write_quarantine
-from perennial.quality.raw import consent_events, write_raw
+from perennial.quality.raw import Stamp, consent_events, write_raw
 from perennial.quality.rules import STRUCTURE
 from perennial.sources.config import load_sources
 
@@ -329,7 +329,7 @@ def _write(doing: _Replay, counts: Counts, batch_id: str, folder: Path) -> Place
     """Put the good and the bad rows in their places. The good ones bear the number of the batch they landed with."""
     settings, one, checker = doing.settings, doing.one, doing.checker
     raw = settings.raw / one.entity / f"{batch_id}.parquet"
-    written = write_raw(checker, folder / "raw", source=one.source, batch_id=batch_id, batch_seq=one.origin_seq)
+    written = write_raw(checker, folder / "raw", Stamp(one.source, batch_id, one.origin_seq))
     _require_all(one, counts.good, written)
     place(folder / "raw", raw)
     quarantined: Path | None = None

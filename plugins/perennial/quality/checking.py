@@ -86,12 +86,8 @@ class Checker:
 
         Raises ConfigError for a pattern that DuckDB's regular expressions (RE2) do not take.
         """
-        self._prepare(known)
-        knowns = [
-            f"{reference_value(reference)} in (select known from known_{index}) as is_known_{index}"
-            for index, reference in enumerate(self.contract.references)
-        ]
-        rows = self._selected(self.typed_rows(), "file_no, file, line", knowns)
+        self.prepare(known)
+        rows = self.selected(self.typed_rows(), "file_no, file, line", self.known_tests())
         self.connection.execute(f"create table checked as {rows} order by file_no, line")
         self._mark_contradictions("checked")
 
@@ -100,11 +96,11 @@ class Checker:
 
         It has what `checked` has but file and line, and `texts`, what a bad row held in the order of `text_names`.
         """
-        self._prepare(known)
-        raws = ", ".join(f"{name} as raw_{name}" for name in self._text_names)
-        rows = self._typed(f"select *, {raws} from arriving", [f"raw_{n}" for n in self._text_names], lazily=True)
-        held = f"[{', '.join(f'raw_{name}' for name in self._text_names)}]"
-        rows = self._selected(
+        self.prepare(known)
+        raws = ", ".join(f"{name} as raw_{name}" for name in self.text_names)
+        rows = self.typed_from(f"select *, {raws} from arriving", [f"raw_{n}" for n in self.text_names], lazily=True)
+        held = f"[{', '.join(f'raw_{name}' for name in self.text_names)}]"
+        rows = self.selected(
             rows, "file_no, given_line", self._knowns(), f", case when broken <> 0 then {held} end as texts"
         )
         self.connection.execute(f"create table judged as {rows}")
@@ -117,7 +113,7 @@ class Checker:
             self._keep_texts()
         held = "coalesce(late.texts, checked.texts) as texts" if late else "checked.texts"
         join = "left join late on checked.row_id = late.row_id" if late else ""
-        names = ", ".join(f"texts[{n}] as {name}" for n, name in enumerate(self._text_names, start=1))
+        names = ", ".join(f"texts[{n}] as {name}" for n, name in enumerate(self.text_names, start=1))
         self.connection.execute(f"""
             create view landed as
             select file_no, file, file_date, line, {names}, extra
@@ -125,12 +121,13 @@ class Checker:
         """)
 
     @property
-    def _text_names(self) -> list[str]:
+    def text_names(self) -> list[str]:
+        """The text columns of a row that has landed."""
         return [*self.contract.columns, "version", "deleted"]
 
     def _keep_texts(self) -> None:
         """The texts of rows that were found bad late, read once more from the files."""
-        held = f"[{', '.join(self._text_names)}]"
+        held = f"[{', '.join(self.text_names)}]"
         self.connection.execute(f"""
             create table late as
             select row_id, texts
@@ -138,7 +135,8 @@ class Checker:
             semi join (select rowid as row_id from judged where broken <> 0 and texts is null) using (row_id)
         """)
 
-    def _prepare(self, known: Mapping[EntityName, Sequence[str]]) -> None:
+    def prepare(self, known: Mapping[EntityName, Sequence[str]]) -> None:
+        """Make `known_<i>`, what reference i may name."""
         self._try_patterns()
         for index, reference in enumerate(self.contract.references):
             column = "client_ref" if reference.entity == "clients" else ENTITIES[reference.entity].key[0]
@@ -160,7 +158,7 @@ class Checker:
             f"create table known_{index} as select distinct {name} as known from {source} where {name} is not null"
         )
 
-    def _selected(self, rows: str, places: str, knowns: Sequence[str], more: str = "") -> str:
+    def selected(self, rows: str, places: str, knowns: Sequence[str], more: str = "") -> str:
         """SQL for the columns of `checked` from typed rows; `places` are those that say where a row stands.
 
         `knowns` give `is_known_<i>`: whether what reference i names is loaded.
@@ -168,31 +166,42 @@ class Checker:
         names = ", ".join(self.entity.columns)
         reference = "client_ref" if self._has_client else "null::varchar as client_ref"
         quarantines = [(i, rule) for i, rule in enumerate(self.rules) if not rule.only_warns]
-        warns = [(i, rule) for i, rule in enumerate(self.rules) if rule.only_warns]
         return f"""
             select {places}, business_date, {reference}, {names}, version, is_deleted, extra, broken, noticed, is_guest,
                 false as duplicate{more}
             from (
                 select
-                    *, {self._bits(quarantines)} as broken, {self._bits(warns)} as noticed, {self._guest()} as is_guest
+                    *, {self._bits(quarantines)} as broken, {self.noticed()} as noticed, {self.guest()} as is_guest
                 from (select *{"".join(f", {test}" for test in knowns)} from ({rows}))
             )
         """
 
+    def known_tests(self) -> list[str]:
+        """SQL for `is_known_<i>`: whether what reference i names is loaded."""
+        return [
+            f"{reference_value(reference)} in (select known from known_{index}) as is_known_{index}"
+            for index, reference in enumerate(self.contract.references)
+        ]
+
+    def noticed(self) -> str:
+        """SQL for the mask of the rules that only warn."""
+        return self._bits([(i, rule) for i, rule in enumerate(self.rules) if rule.only_warns])
+
     def _knowns(self) -> list[str]:
         """While files are read nothing is looked up: a join mixes the order of rows. So all are known, or none is."""
         return [
-            f"{str(self._knows(index)).lower()} as is_known_{index}" for index in range(len(self.contract.references))
+            f"{str(self.knows(index)).lower()} as is_known_{index}" for index in range(len(self.contract.references))
         ]
 
-    def _knows(self, index: int) -> bool:
+    def knows(self, index: int) -> bool:
+        """Whether anything is loaded that reference `index` could name."""
         return bool(self._one(f"select count(*) from known_{index}")[0])
 
     def _mark_unknown(self) -> None:
         """What the references name and nobody knows, in place: no row moves."""
         rules = {rule.id: (i, rule) for i, rule in enumerate(self.rules)}
         for index, reference in enumerate(self.contract.references):
-            if not self._knows(index):
+            if not self.knows(index):
                 continue
             bit, rule = rules[f"reference:{reference.column}"]
             mask = "noticed" if rule.only_warns else "broken"
@@ -207,9 +216,9 @@ class Checker:
     def typed_rows(self, only: str = "") -> str:
         """SQL for the landed rows with `text_<column>` beside each typed column; `only` is a condition on `landed`."""
         where = f"where {only}" if only else ""
-        return self._typed(f"select * from landed {where}", ["file", "line"], lazily=False)
+        return self.typed_from(f"select * from landed {where}", ["file", "line"], lazily=False)
 
-    def _typed(self, source: str, places: Sequence[str], *, lazily: bool) -> str:
+    def typed_from(self, source: str, places: Sequence[str], *, lazily: bool) -> str:
         """SQL for typed rows. Lazily: the text of a column that is not text is null where its value is told."""
         version, deleted = expressions.version(self.contract), expressions.is_deleted(self.contract)
         common = ["file_no", "file_date", *places, f"{version} as version", f"{deleted} as is_deleted", "extra"]
@@ -281,7 +290,8 @@ class Checker:
         """The integer type that has a bit for each rule."""
         return "bigint" if len(self.rules) <= _BITS_OF_BIGINT else "hugeint"
 
-    def _guest(self) -> str:
+    def guest(self) -> str:
+        """SQL for whether a row is an order line of nobody who is known."""
         if self.entity.name != "order_lines":
             return "false"
         unknown = [
@@ -313,25 +323,34 @@ class Checker:
         """)
         return bool(changed[0])
 
-    def counts(self) -> Counts:
-        """Count the rows by their fate and by rule."""
+    def counts(self, *parts: str) -> Counts:
+        """Count the rows by their fate and by rule. `parts` are disjoint relations that `checked` consists of."""
         tests = [self._count_of(i, rule) for i, rule in enumerate(self.rules)]
-        row = self._one(f"""
-            select
-                count(*), count(*) filter (where broken = 0 and not duplicate), count(*) filter (where broken <> 0),
-                count(*) filter (where broken = 0 and duplicate),
-                count(*) filter (where broken = 0 and not duplicate and is_guest),
-                min(business_date) filter (where broken = 0), max(business_date) filter (where broken = 0)
-                {"".join(", " + test for test in tests)}
-            from checked
-        """)
-        structure = self._one("select count(*) from rejected")[0]
-        rows = row[0] + structure
-        by_rule = [
-            RuleCount(rule.id, rows, bad, rule.only_warns) for rule, bad in zip(self.rules, row[7:], strict=True)
+        rows = [
+            self._one(f"""
+                select
+                    min(business_date) filter (where broken = 0), max(business_date) filter (where broken = 0),
+                    count(*), count(*) filter (where broken = 0 and not duplicate),
+                    count(*) filter (where broken <> 0), count(*) filter (where broken = 0 and duplicate),
+                    count(*) filter (where broken = 0 and not duplicate and is_guest)
+                    {"".join(", " + test for test in tests)}
+                from {part}
+            """)
+            for part in parts or ("checked",)
         ]
-        by_rule.append(RuleCount(STRUCTURE, rows, structure))
-        return Counts(row[1], row[2] + structure, row[3], row[4], row[5], row[6], tuple(by_rule))
+        first = min((row[0] for row in rows if row[0]), default=None)
+        last = max((row[1] for row in rows if row[1]), default=None)
+        landed, good, bad, duplicate, guests, *by_rule = (
+            sum(part) for part in zip(*(r[2:] for r in rows), strict=True)
+        )
+        structure = self._one("select count(*) from rejected")[0]
+        landed += structure
+        profile = [
+            RuleCount(rule.id, landed, broken, rule.only_warns)
+            for rule, broken in zip(self.rules, by_rule, strict=True)
+        ]
+        profile.append(RuleCount(STRUCTURE, landed, structure))
+        return Counts(good, bad + structure, duplicate, guests, first, last, tuple(profile))
 
     def _count_of(self, index: int, rule: Rule) -> str:
         """SQL that counts the rows that break the rule; of rules that only warn among the good rows."""

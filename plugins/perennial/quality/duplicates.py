@@ -37,7 +37,7 @@ def raw_rows(entity: Entity, paths: Sequence[str]) -> str:
 def mark_duplicates(checker: Checker, raw_paths: Sequence[str]) -> None:
     """Set `judged.duplicate`. `raw_paths` are the committed Parquet files of the same source and entity."""
     connection, entity = checker.connection, checker.entity
-    if not _make_repeated(connection, entity, raw_paths):
+    if not has_repeated(checker, raw_paths):
         return
     _make_items(checker, raw_paths)
     if entity.kind == "documents":
@@ -48,11 +48,12 @@ def mark_duplicates(checker: Checker, raw_paths: Sequence[str]) -> None:
         _mark_rows(connection, entity, "is_deleted", "seq, file, line")
 
 
-def _make_repeated(connection: duckdb.DuckDBPyConnection, entity: Entity, raw_paths: Sequence[str]) -> bool:
-    """`loaded_again` and `repeated`: the keys of this batch that are loaded, and with those that it has twice itself.
+def has_repeated(checker: Checker, raw_paths: Sequence[str]) -> bool:
+    """Make `loaded_again` and `repeated`: the keys of this batch that are loaded, and those that it has twice itself.
 
     Whether there is any.
     """
+    connection, entity = checker.connection, checker.entity
     key = ", ".join(entity.key)
     wanted = f"(select distinct {key} from judged where broken = 0)"
     connection.execute(f"""
