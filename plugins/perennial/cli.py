@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "identity": Command("identity", "which client records are one client: candidates, merge, apart, undo, the log"),
     "sql": Command("sql", "ask the published warehouse a question"),
     "status": Command("status", "what has landed, which days were run, what is published"),
+    "warehouse": Command("warehouse", "what is published, what it was built from, old versions, whether all is there"),
     "sources": Command("sources", "check, preview and infer sources; fetch from outside systems by hand"),
     "quarantine": Command("quarantine", "rows that were set aside: list, show, export, replay, drop"),
     "check": Command("check", "what is wrong with the configuration, the environment, the connections; how to mend it"),
