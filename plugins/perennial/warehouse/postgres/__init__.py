@@ -6,6 +6,7 @@ from perennial.contracts.records import DayRun
 from perennial.core.settings import Settings
 from perennial.warehouse.postgres.build import (
     failing_rows,
+    last_record,
     mark_built,
     prepare_build,
     raw_connection,
@@ -19,7 +20,7 @@ from perennial.warehouse.postgres.reader import PublishedInPostgres, open_publis
 from perennial.warehouse.postgres.versions import current_id
 
 __all__ = [
-    "build_name", "clear_out", "current_id", "dbt_environment", "failing_rows", "mark_built", "open_published",
+    "build_name", "clear_out", "current_id", "dbt_environment", "failing_rows", "last_record", "mark_built", "open_published",
     "prepare_build", "publish_marts", "publish_table", "raw_connection", "register_contacts", "require_built",
     "run_sql", "take_training", "write_identity_map",
 ]  # fmt: skip

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from perennial.contracts.builds import FULL, BuildChange, BuildRecord
 from perennial.contracts.entities import EntityName
-from perennial.contracts.identity import IDENTITY_MAP
+from perennial.contracts.identity import IDENTITY_MAP, MEMBERS
 from perennial.contracts.records import DayRun
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
@@ -32,10 +33,11 @@ def prepare_build(
     *,
     raw_files: Mapping[EntityName, Sequence[Path]],
     ledger: Iterable[tuple[str, pa.RecordBatchReader]],
+    change: BuildChange = FULL,
 ) -> None:
     """Load what is new, make the run's views, and copy the ledger; the last two in one transaction.
 
-    Raises ContractViolation when a raw file is missing, or the database does not sort texts byte by byte.
+    `raw.<entity>_changed` are the rows of the batches of `change`. Raises ContractViolation when a raw file is missing, or the database does not sort texts byte by byte.
     """
     require_files(settings, raw_files)
     places = places_of(run)
@@ -45,6 +47,8 @@ def prepare_build(
         load(session, raw_files)
         _write_info(session, places, run, json.dumps(files_as_texts(settings.home, raw_files)))
         make_views(session, places, raw_files)
+        make_views(session, places, change.files, suffix="_changed")
+        _write_change(session, places, change)
         for table, reader in ledger:
             _write_table(session, places, table, reader.schema, reader)
         _write_table(session, places, "identity_map", IDENTITY_MAP, ())
@@ -58,14 +62,41 @@ def _write_info(session: Session, places: Places, run: DayRun, files: str) -> No
     session.execute(f"insert into {info} values ($1, 'prepared', '[]', $2)", [run.run_id, files])
 
 
+def _write_change(session: Session, places: Places, change: BuildChange) -> None:
+    table = change.batches_table()
+    _write_table(session, places, "batches_changed", table.schema, table.to_batches())
+    if not _columns(session, places, "identity_map_built"):
+        _write_table(session, places, "identity_map_built", MEMBERS, ())
+    record = relation(places.raw, "build_record")
+    session.execute(f"create unlogged table if not exists {record} (record text)")
+    session.execute(f"delete from {record}")
+    session.execute(f"insert into {record} values ($1)", [change.record.as_text()])
+
+
+def last_record(settings: Settings, run: DayRun) -> BuildRecord | None:
+    """What the build remembers of the last complete one; None when there is none that can be read."""
+    places = places_of(run)
+    with open_session(settings) as session:
+        if not _columns(session, places, "build_record"):
+            return None
+        found = session.value(f"select record from {relation(places.raw, 'build_record')}")
+    try:
+        return BuildRecord.from_text(str(found))
+    except (ValueError, KeyError, TypeError):  # another release's, or emptied by a crash of the server: built anew
+        return None
+
+
+def _columns(session: Session, places: Places, table: str) -> list[str]:
+    query = "select column_name from information_schema.columns where table_schema = $1 and table_name = $2"
+    return [str(row[0]) for row in session.rows(f"{query} order by ordinal_position", [places.raw, table])]
+
+
 def _write_table(
     session: Session, places: Places, table: str, schema: pa.Schema, rows: Iterable[pa.RecordBatch]
 ) -> None:
     """Fill a table of schema `raw`; one of the same columns is emptied, so that views on it stay."""
     name = relation(places.raw, table)
-    query = "select column_name from information_schema.columns where table_schema = $1 and table_name = $2"
-    found = [row[0] for row in session.rows(f"{query} order by ordinal_position", [places.raw, table])]
-    if found == schema.names:
+    if _columns(session, places, table) == schema.names:
         session.execute(f"truncate {name}")
     else:
         session.execute(f"drop table if exists {name} cascade")
@@ -137,8 +168,20 @@ def mark_built(settings: Settings, run: DayRun, tables: Sequence[TableSpec]) -> 
         rows = {t.name: int(session.value(f"select count(*) from {places.built(t.schema, t.name)}")) for t in tables}
         specs = json.dumps([{**vars(table), "key": list(table.key)} for table in tables])
         session.execute(f"update {relation(places.raw, 'build_info')} set state = 'built', tables = $1", [specs])
+        _finish_record(session, places)
         session.commit()
     return rows
+
+
+def _finish_record(session: Session, places: Places) -> None:
+    """Remember this build as the last complete one, with its map of identity."""
+    record = relation(places.raw, "build_record")
+    done = BuildRecord.from_text(str(session.value(f"select record from {record}"))).finished()
+    session.execute(f"update {record} set record = $1", [done.as_text()])
+    built, now = relation(places.raw, "identity_map_built"), relation(places.raw, "identity_map")
+    session.execute(f"truncate {built}")
+    session.execute(f"insert into {built} (client_ref, client_id) select client_ref, client_id from {now}")
+    session.execute(f"analyze {built}")
 
 
 def built_tables(session: Session, run: DayRun) -> list[TableSpec]:
