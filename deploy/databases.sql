@@ -28,7 +28,15 @@ select format(
 from unnest(array['airflow', 'ledger', 'warehouse']) as wanted (name)
 where not exists (select from pg_database where datname = name) \gexec
 
--- Each user sees its own database only.
+-- Who reads the warehouse: nobody logs in as one of these, logins of people and tools are granted them. The warehouse's
+-- user says what each may read (`perennial warehouse init` tells), and needs no right to make roles for it.
+select format('create role %I nologin', name)
+from unnest(array['bi_reader', 'marketing', 'perennial_delivery']) as wanted (name)
+where not exists (select from pg_roles where rolname = name) \gexec
+grant bi_reader, marketing, perennial_delivery to warehouse;
+
+-- Each user is let into its own database only.
 select format('revoke all on database %I from public', datname)
 from pg_database
 where datname in ('airflow', 'ledger', 'warehouse', 'postgres') \gexec
+grant connect on database warehouse to bi_reader, marketing, perennial_delivery;

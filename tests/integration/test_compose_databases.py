@@ -74,6 +74,17 @@ def test_L22_a_user_is_let_into_no_other_database_and_is_no_superuser(stack, nam
     connection.close()
 
 
+def test_L22_readers_of_the_warehouse_are_roles_that_are_granted_and_nobody_logs_in_as_them(stack):
+    from perennial.warehouse.postgres.roles import ROLES
+
+    connection = _connect(stack, "warehouse", "warehouse")
+    granted = """select r.rolname, r.rolcanlogin, has_database_privilege(r.oid, 'warehouse', 'connect')
+                 from pg_roles r join pg_auth_members m on m.roleid = r.oid
+                 where m.member = 'warehouse'::regrole"""
+    assert sorted(_ask(connection, granted)) == [(role, False, True) for role in sorted(ROLES)]
+    connection.close()
+
+
 def test_L22_without_the_right_password_nobody_is_let_in(stack):
     for wrong in ("", "airflow", "postgres", stack.values["LEDGER_DB_PASSWORD"]):
         with pytest.raises(psycopg2.OperationalError, match="password"):
