@@ -10,6 +10,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import sqlalchemy as sa
 
@@ -19,6 +20,8 @@ HEAD_REVISION = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_MS = 60_000
 _TURN = 5_046_273_402_310_811_138  # the advisory lock of a ledger's writers: a number of ours
+
+_ENGINES: WeakSet[sa.Engine] = WeakSet()
 
 
 @lru_cache(maxsize=8)
@@ -30,9 +33,17 @@ def _engine(url: str) -> sa.Engine:
         sa.event.listen(engine, "begin", _begin_immediate)
     elif engine.dialect.name == "postgresql":
         sa.event.listen(engine, "begin", _wait_for_turn)
-    # A forked child must not speak on its parent's connections; Airflow forks for every task.
-    os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
+    _ENGINES.add(engine)
     return engine
+
+
+def _forget_connections() -> None:
+    """A forked child must not speak on its parent's connections, nor end them; Airflow forks for every task."""
+    for engine in _ENGINES:
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_forget_connections)
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
