@@ -1,13 +1,19 @@
 -- Every day, to the cent, guests included.
+{% set columns = ['revenue', 'sold_amount', 'returned_amount', 'other_amount', 'discount', 'units', 'orders'] %}
 with
 
 orders as (
     select
         ordered_on,
         sum(revenue) as revenue,
+        sum(sold_amount) as sold_amount,
+        sum(returned_amount) as returned_amount,
+        sum(other_amount) as other_amount,
         sum(discount) as discount,
         sum(units) as units,
-        count(*) filter (where counts_as_order) as orders
+        count(*) filter (where counts_as_order) as orders,
+        sum(revenue) filter (where client_id is null) as guest_revenue,
+        count(*) filter (where counts_as_order and client_id is null) as guest_orders
     from {{ ref('fct_orders') }}
     group by ordered_on
 ),
@@ -24,7 +30,6 @@ from orders
 full outer join days on orders.ordered_on = days.business_date
 where
     days.business_date is null
-    or coalesce(orders.revenue, 0) <> days.revenue
-    or coalesce(orders.discount, 0) <> days.discount
-    or coalesce(orders.units, 0) <> days.units
-    or coalesce(orders.orders, 0) <> days.orders
+    {%- for column in columns + ['guest_revenue', 'guest_orders'] %}
+    or coalesce(orders.{{ column }}, 0) <> days.{{ column }}
+    {%- endfor %}

@@ -17,6 +17,10 @@ from perennial.orchestration.triggers import LandingTrigger
 
 # The published tables, each an asset with rows and seconds. tests/dags checks the names against dbt's marts.
 MART_NAMES = (
+    "dim_dates",
+    "dim_exchange_rates",
+    "dim_accounts",
+    "dim_product_substitutes",
     "dim_clients",
     "dim_products",
     "dim_campaigns",
@@ -29,6 +33,9 @@ MART_NAMES = (
     "fct_deals",
     "fct_deal_stages",
     "fct_interactions",
+    "fct_communications",
+    "fct_touches",
+    "fct_spend",
     "client_metrics",
     "client_features",
     "client_departments",

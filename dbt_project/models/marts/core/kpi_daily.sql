@@ -1,16 +1,11 @@
+{% set amounts = [
+    'revenue', 'guest_revenue', 'sold_amount', 'returned_amount', 'other_amount', 'discount', 'units',
+] %}
+{% set counts = ['orders', 'guest_orders', 'buyers', 'returns'] %}
 with
 
 orders as (
-    select
-        ordered_on,
-        count(*) filter (where counts_as_order) as orders,
-        count(distinct case when counts_as_order then client_id end) as buyers,
-        sum(revenue) as revenue,
-        sum(discount) as discount,
-        sum(units) as units,
-        sum(revenue) filter (where client_id is null) as guest_revenue
-    from {{ ref('fct_orders') }}
-    group by ordered_on
+    select * from {{ ref('int_order_days') }}
 ),
 
 new_clients as (
@@ -21,33 +16,48 @@ new_clients as (
     group by first_order_on
 ),
 
+spend as (
+    select
+        spent_on,
+        sum(amount) as spend
+    from {{ ref('fct_spend') }}
+    group by spent_on
+),
+
+happened as (
+    select min(business_date) as first_on from orders
+    union all
+    select min(spent_on) as first_on from spend
+),
+
 bounds as (
     select
-        cast(min(ordered_on) as timestamp) as first_day,
-        cast({{ as_of() }} as timestamp) as last_day
-    from orders
+        min(first_on) as first_on,
+        {{ as_of() }} as last_on
+    from happened
 ),
 
 days as (
-    select cast(series.day as date) as business_date
-    from bounds
-    cross join generate_series(bounds.first_day, bounds.last_day, interval '1 day') as series (day)
+    {{ each_day('bounds', 'first_on', 'last_on') }}
 ),
 
 final as (
     select
-        days.business_date,
-        cast(coalesce(orders.revenue, 0) as decimal(18, 4)) as revenue,
-        cast(coalesce(orders.guest_revenue, 0) as decimal(18, 4)) as guest_revenue,
-        cast(coalesce(orders.discount, 0) as decimal(18, 4)) as discount,
-        cast(coalesce(orders.orders, 0) as bigint) as orders,
-        cast(coalesce(orders.buyers, 0) as bigint) as buyers,
+        days.day as business_date,
+        {%- for amount in amounts %}
+        cast(coalesce(orders.{{ amount }}, 0) as decimal(18, 4)) as {{ amount }},
+        {%- endfor %}
+        {%- for each in counts %}
+        cast(coalesce(orders.{{ each }}, 0) as bigint) as {{ each }},
+        {%- endfor %}
+        cast({{ ratio('orders.revenue', 'orders.orders') }} as decimal(18, 4)) as average_order,
         cast(coalesce(new_clients.new_clients, 0) as bigint) as new_clients,
-        cast(coalesce(orders.units, 0) as decimal(18, 4)) as units,
+        cast(coalesce(spend.spend, 0) as decimal(18, 4)) as spend,
         {{ currency() }} as currency
     from days
-    left join orders on days.business_date = orders.ordered_on
-    left join new_clients on days.business_date = new_clients.first_order_on
+    left join orders on days.day = orders.business_date
+    left join new_clients on days.day = new_clients.first_order_on
+    left join spend on days.day = spend.spent_on
 )
 
 select * from final

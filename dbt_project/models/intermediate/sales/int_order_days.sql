@@ -1,0 +1,37 @@
+-- One row per business day with an order document: what kpi_daily adds up, guests included.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_units',
+    meta={'units': {'int_days_changed': {'business_date': 'business_date'}}},
+) }}
+with
+
+orders as (
+    select
+        *,
+        client_id is null as is_guest
+    from {{ ref('fct_orders') }}
+    where
+        {{ in_changed_days('ordered_on') }}
+        and {{ in_changed('int_days_changed', {'business_date': 'ordered_on'}) }}
+),
+
+final as (
+    select
+        ordered_on as business_date,
+        cast(count(*) filter (where counts_as_order) as bigint) as orders,
+        cast(count(*) filter (where counts_as_order and is_guest) as bigint) as guest_orders,
+        cast(count(distinct case when counts_as_order then client_id end) as bigint) as buyers,
+        cast(count(*) filter (where returned_amount > 0) as bigint) as returns,
+        cast(sum(revenue) as decimal(18, 4)) as revenue,
+        cast(coalesce(sum(revenue) filter (where is_guest), 0) as decimal(18, 4)) as guest_revenue,
+        cast(sum(sold_amount) as decimal(18, 4)) as sold_amount,
+        cast(sum(returned_amount) as decimal(18, 4)) as returned_amount,
+        cast(sum(other_amount) as decimal(18, 4)) as other_amount,
+        cast(sum(discount) as decimal(18, 4)) as discount,
+        cast(sum(units) as decimal(18, 4)) as units
+    from orders
+    group by ordered_on
+)
+
+select * from final
