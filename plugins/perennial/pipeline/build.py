@@ -16,12 +16,14 @@ from perennial.ledger.engine import open_ledger
 from perennial.ledger.export import ledger_tables, raw_files, unfinished_versions
 from perennial.ledger.runs import advance, overtaken_by
 from perennial.pipeline.build_reports import read_report, report_built
+from perennial.pipeline.changes import build_digest, plan_build
 from perennial.pipeline.identity import log_changes, resolve
 from perennial.pipeline.transform import Outcome, dbt_variables, project_digest, published_specs, run_dbt
 from perennial.pipeline.turns import WAREHOUSE_BUILD, turn
 from perennial.warehouse.build_db import TableSpec
 from perennial.warehouse.engine import (
     clear_out,
+    last_record,
     mark_built,
     prepare_build,
     publish_marts,
@@ -41,30 +43,42 @@ _LEDGER_TABLES = (
 
 
 def build(
-    settings: Settings, run: DayRun, *, select: str | None = None, extra_vars: dict[str, Any] | None = None
+    settings: Settings,
+    run: DayRun,
+    *,
+    select: str | None = None,
+    extra_vars: dict[str, Any] | None = None,
+    full: bool = False,
 ) -> StepReport:
     """Build and test the run's tables: rows by published table (our own count), seconds by model, warnings as notes.
 
-    `select` builds a part (dbt's syntax) for people who work on models; only a whole build can be published. Raises
-    ContractViolation when a model or a test fails: what was published before stays as it is.
+    What the last complete build left is changed where that gives the same, else all is built (`pipeline.changes`);
+    `full` asks for the latter. `select` builds a part (dbt's syntax) for people who work on models; only a whole build
+    can be published. Raises ContractViolation when a model or a test fails: what was published before stays as it is.
     """
     with turn(settings, WAREHOUSE_BUILD):
-        return _build(settings, run, select, extra_vars or {})
+        return _build(settings, run, select, extra_vars or {}, full=full)
 
 
-def _build(settings: Settings, run: DayRun, select: str | None, extra_vars: dict[str, Any]) -> StepReport:
+def _build(
+    settings: Settings, run: DayRun, select: str | None, extra_vars: dict[str, Any], *, full: bool
+) -> StepReport:
     started = time.perf_counter()
     engine = open_ledger(settings)
     files = raw_files(engine, run, settings.home)
-    prepare_build(settings, run, raw_files=files, ledger=ledger_tables(engine, run))
+    variables = {**dbt_variables(settings, run.as_of, [run.as_of]), **extra_vars}
+    digest = build_digest(settings, project_digest(settings), variables)
+    change = plan_build(settings, run, last_record(settings, run), digest, part=select is not None, full=full)
+    prepare_build(settings, run, raw_files=files, ledger=ledger_tables(engine, run), change=change)
     prepared = time.perf_counter()
     resolve(settings, run)
     seconds = {
         "prepare": round(prepared - started, 3),
         "identity": round(time.perf_counter() - prepared, 3),
     }
-    variables = {**dbt_variables(settings, run.as_of, [run.as_of]), **extra_vars}
-    outcome = run_dbt(settings, run, "build", variables, select=select)
+    variables |= change.variables
+    options = () if change.mode == "change" else ("--full-refresh",)
+    outcome = run_dbt(settings, run, "build", variables, select=select, options=options)
     rows: dict[str, int] = {}
     if select is None:
         rows = mark_built(settings, run, [*published_specs(outcome.manifest), *_LEDGER_TABLES])
@@ -106,9 +120,9 @@ def publish(settings: Settings, run: DayRun) -> StepReport:
 
 
 def _built_from(settings: Settings, run: DayRun) -> dict[str, Any]:
-    """What the build told of itself that the published version keeps; no seconds, which differ from run to run (L2)."""
+    """What the build told of itself that the published version keeps; nothing of how it was made (L2, L4)."""
     report = read_report(settings, run.run_id) or {}
-    return {name: report[name] for name in ("mode", "previous_as_of", "project", "tests", "warnings") if name in report}
+    return {name: report[name] for name in ("project", "tests", "warnings") if name in report}
 
 
 def _require_build(settings: Settings, run: DayRun) -> None:

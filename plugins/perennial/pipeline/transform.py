@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from perennial.contracts.records import DayRun
@@ -80,8 +81,8 @@ def run_dbt(
 ) -> Outcome:
     """Run `build` or `run` in the run's build database, with data tests and without unit tests.
 
-    `options` are further ones of dbt's command line. Raises ContractViolation that names each model or test that failed, with its message, its compiled SQL's path and up
-    to five failing rows without personal data.
+    `options` are further ones of dbt's command line. Raises ContractViolation that names each model or test that
+    failed, with its message, its compiled SQL's path and up to five failing rows without personal data.
     """
     chosen = ["--select", *select.split()] if select else []
     tests = ["--exclude-resource-type", "unit_test"] if command == "build" else []
@@ -97,6 +98,16 @@ def run_dbt(
         raise ContractViolation([failure.problem for failure in failures])
     warnings = tuple(f"{r.node.name}: {r.failures} rows" for r in results if r.status == "warn")
     return Outcome(manifest, _seconds(results), warnings, _tests(results))
+
+
+def generate_docs(settings: Settings, run: DayRun, target: Path) -> None:
+    """Have dbt write its documentation of the run's build below `target`, as one page: `static_index.html`.
+
+    Raises ContractViolation when dbt cannot.
+    """
+    places = ("--write-json", "--static", "--target-path", str(target))
+    with _environment(settings, run):
+        _invoke(settings, run, "docs generate", dbt_variables(settings, run.as_of, [run.as_of]), *places)
 
 
 @contextmanager
@@ -134,7 +145,7 @@ def _invoke(
     places = ["--project-dir", project, "--profiles-dir", project, "--target-path", str(state / "target")]
     given = ["--vars", json.dumps(dict(variables), sort_keys=True)]
     answer = dbtRunner(manifest=manifest).invoke(
-        [*_QUIET, "--log-path", str(state / "logs"), command, *places, *given, *options]
+        [*_QUIET, "--log-path", str(state / "logs"), *command.split(), *places, *given, *options]
     )
     if answer.exception is not None and not hasattr(answer.result, "results"):
         raise ContractViolation(

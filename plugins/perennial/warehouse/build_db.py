@@ -73,9 +73,9 @@ def prepare_build(
 ) -> Path:
     """Open the run's build: schema `raw` with a view per canonical entity over exactly `raw_files`, and `ledger`.
 
-    `raw.<entity>_changed` are the files of `change`. The map of identity joins nobody yet. All in one transaction. What an earlier run left in the other schemas stays
-    until dbt replaces it, except that a past day never starts from another day's tables. Raises ContractViolation when
-    a raw file is missing.
+    `raw.<entity>_changed` are the files of `change`. The map of identity joins nobody yet. All in one transaction. What
+    an earlier run left in the other schemas stays until dbt replaces it, except that a past day never starts from
+    another day's tables. Raises ContractViolation when a raw file is missing.
     """
     require_files(settings, raw_files)
     path = build_path(settings, run)

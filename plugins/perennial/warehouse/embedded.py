@@ -14,6 +14,7 @@ from perennial.warehouse.build_db import (
     build_connection,
     build_path,
     built_tables,
+    last_record,
     mark_built,
     prepare_build,
     write_identity_map,
@@ -24,9 +25,9 @@ from perennial.warehouse.reader import Published, open_published, run_sql
 from perennial.warehouse.versions import all_versions, current_id, prune
 
 __all__ = [
-    "build_name", "clear_out", "current_id", "dbt_environment", "failing_rows", "mark_built", "open_published",
-    "prepare_build", "publish_marts", "publish_table", "raw_connection", "register_contacts", "require_built",
-    "run_sql", "take_training", "write_identity_map",
+    "build_name", "clear_out", "current_id", "dbt_environment", "failing_rows", "last_record", "mark_built",
+    "open_published", "prepare_build", "publish_marts", "publish_table", "raw_connection", "register_contacts",
+    "require_built", "run_sql", "take_training", "write_identity_map",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from perennial.contracts.builds import FULL, BuildChange, BuildRecord
 from perennial.contracts.entities import EntityName
 from perennial.contracts.records import DayRun
 from perennial.core.settings import Settings
@@ -57,7 +58,10 @@ class _Engine(Protocol):
         *,
         raw_files: Mapping[EntityName, Sequence[Path]],
         ledger: Iterable[tuple[str, pa.RecordBatchReader]],
+        change: BuildChange = FULL,
     ) -> object: ...
+
+    def last_record(self, settings: Settings, run: DayRun) -> BuildRecord | None: ...
 
     def write_identity_map(self, settings: Settings, run: DayRun, rows: pa.RecordBatchReader) -> None: ...
 
@@ -113,12 +117,19 @@ def prepare_build(
     *,
     raw_files: Mapping[EntityName, Sequence[Path]],
     ledger: Iterable[tuple[str, pa.RecordBatchReader]],
+    change: BuildChange = FULL,
 ) -> None:
     """Open the run's build: schema `raw` over exactly `raw_files`, the copy of the ledger, a map that joins nobody.
 
-    Raises ContractViolation when a raw file is missing.
+    What `change` says is kept beside it: raw.<entity>_changed, raw.batches_changed, and the record of the build, which
+    `mark_built` finishes. Raises ContractViolation when a raw file is missing.
     """
-    _engine(settings).prepare_build(settings, run, raw_files=raw_files, ledger=ledger)
+    _engine(settings).prepare_build(settings, run, raw_files=raw_files, ledger=ledger, change=change)
+
+
+def last_record(settings: Settings, run: DayRun) -> BuildRecord | None:
+    """What the run's build database remembers of the last complete build and of one begun; None when of none."""
+    return _engine(settings).last_record(settings, run)
 
 
 def write_identity_map(settings: Settings, run: DayRun, rows: pa.RecordBatchReader) -> None:
