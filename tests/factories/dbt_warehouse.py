@@ -19,7 +19,9 @@ from perennial.warehouse.build_db import raw_select
 PROJECT = REPOSITORY / "dbt_project"
 NAMESPACE = "household"
 _LEDGER = """
-create table raw.ledger_batches (batch_id varchar, entity varchar, state varchar, loaded bigint);
+create table raw.ledger_batches (
+    batch_id varchar, source varchar, source_entity varchar, entity varchar, as_of date, state varchar, loaded bigint
+);
 create table raw.ledger_runs (as_of date, revision bigint, batch_ids varchar);
 create table raw.ledger_deliveries (
     campaign_id varchar, client_id varchar, channel varchar, as_of date, action varchar, state varchar
@@ -93,7 +95,8 @@ class Warehouse:
                     )
             connection.execute(_LEDGER)
             connection.execute(
-                "insert into raw.ledger_batches select _batch_id, 'order_lines', 'committed', count(*) from raw.order_lines group by 1"
+                "insert into raw.ledger_batches select _batch_id, 'shop', 'order_lines', 'order_lines', "
+                "max(_business_date), 'committed', count(*) from raw.order_lines group by 1"
             )
             batches = connection.execute("select batch_id from raw.ledger_batches order by 1").fetchall()
             ids = json.dumps([batch_id for (batch_id,) in batches])

@@ -16,6 +16,7 @@ final as (
         region,
         sex,
         {{ possible_age(full_years('birth_date', as_of())) }} as age,
+        birth_date is not null as has_birth_date,
         line_of_business,
         revenue_band,
         employees,
