@@ -145,7 +145,7 @@ class Checker:
     def _try_patterns(self) -> None:
         for name, column in self.contract.columns.items():
             try:
-                self.connection.execute("select regexp_full_match('', $1)", [column.pattern or ""])
+                self.connection.execute("select regexp_full_match('', $1)", [column.pattern or ""]).fetchall()
             except duckdb.Error as error:
                 where = f"sources.yml:{self.contract.entity}.columns.{name}.pattern"
                 reason = str(error).splitlines()[0]

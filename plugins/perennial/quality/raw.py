@@ -57,7 +57,7 @@ def copy_raw(checker: Checker, rows: str, path: Path, stamp: Stamp) -> int:
     names = ", ".join(_written(checker, name) for name in checker.entity.columns)
     constants = {"_source": stamp.source, "_batch_id": stamp.batch_id}
     texts = ", ".join(f"{_constant(value)} as {name}" for name, value in constants.items())
-    row = checker.connection.execute(f"""
+    found = checker.connection.execute(f"""
         copy (
             select
                 {names}, client_ref, {texts}, {stamp.batch_seq}::bigint as _batch_seq, file as _file, line as _line,
@@ -65,8 +65,8 @@ def copy_raw(checker: Checker, rows: str, path: Path, stamp: Stamp) -> int:
                 {checker.contract.precedence}::integer as _precedence, extra as _extra
             from {rows}
         ) to {literal(str(path))} (format parquet, {_HOW})
-    """).fetchone()
-    return int(row[0]) if row else 0
+    """).fetchall()
+    return int(found[0][0])
 
 
 def _written(checker: Checker, name: str) -> str:
