@@ -45,3 +45,12 @@
 {%- macro far_day() -%}
     cast('9999-12-31' as date)
 {%- endmacro -%}
+
+{#- A stage as a digit, and back from the last digit of a number. -#}
+{%- macro stage_code(stage) -%}
+    case {{ stage }}{% for name in lifecycle_stages() %} when '{{ name }}' then {{ loop.index }}{% endfor %} end
+{%- endmacro -%}
+
+{%- macro stage_of(number) -%}
+    case mod({{ number }}, 10){% for name in lifecycle_stages() %} when {{ loop.index }} then '{{ name }}'{% endfor %} end
+{%- endmacro -%}

@@ -40,6 +40,7 @@ MART_NAMES = (
     "client_features",
     "client_departments",
     "client_lifecycle_events",
+    "client_metrics_history",
     "client_aliases",
     "client_groups",
     "kpi_daily",

@@ -1,8 +1,13 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_units',
+    meta={'units': {'int_clients_due': {'client_id': 'client_id'}}},
+) }}
 with
 
 client_days as (
     select * from {{ ref('int_client_days') }}
-    where ordered_on <= {{ as_of() }}
+    where ordered_on <= {{ as_of() }} and {{ in_changed('int_clients_due', {'client_id': 'client_id'}) }}
 ),
 
 first_seen as (
@@ -10,7 +15,7 @@ first_seen as (
         client_id,
         signed_up_on as seen_on
     from {{ ref('dim_clients') }}
-    where signed_up_on <= {{ as_of() }}
+    where signed_up_on <= {{ as_of() }} and {{ in_changed('int_clients_due', {'client_id': 'client_id'}) }}
     union all
     select
         client_id,
