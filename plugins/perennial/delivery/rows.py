@@ -134,15 +134,18 @@ hashed as (
         not is_withdrawn and is_granted as is_permitted
     from filled
 ),
+reachable as (
+    select *, is_wanted and (is_on_list or (is_permitted and problem is null)) as is_reachable
+    from hashed
+),
 placed as (
     select
         *,
-        is_wanted and (is_on_list or (is_permitted and problem is null)) as is_reachable,
         row_number() over (
             partition by lower(address), is_reachable
             order by is_on_list desc, value desc nulls last, client_id
         ) as place
-    from hashed
+    from reachable
 ),
 judged as (
     select *, {_verdict(spec)} as verdict

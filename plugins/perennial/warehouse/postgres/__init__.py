@@ -20,9 +20,9 @@ from perennial.warehouse.postgres.reader import PublishedInPostgres, open_publis
 from perennial.warehouse.postgres.versions import current_id
 
 __all__ = [
-    "build_name", "clear_out", "current_id", "dbt_environment", "failing_rows", "last_record", "mark_built", "open_published",
-    "prepare_build", "publish_marts", "publish_table", "raw_connection", "register_contacts", "require_built",
-    "run_sql", "take_training", "write_identity_map",
+    "build_name", "clear_out", "current_id", "dbt_environment", "failing_rows", "last_record", "mark_built",
+    "open_published", "prepare_build", "publish_marts", "publish_table", "raw_connection", "register_contacts",
+    "require_built", "run_sql", "take_training", "write_identity_map",
 ]  # fmt: skip
 
 

@@ -37,7 +37,8 @@ def prepare_build(
 ) -> None:
     """Load what is new, make the run's views, and copy the ledger; the last two in one transaction.
 
-    `raw.<entity>_changed` are the rows of the batches of `change`. Raises ContractViolation when a raw file is missing, or the database does not sort texts byte by byte.
+    `raw.<entity>_changed` are the rows of the batches of `change`. Raises ContractViolation when a raw file is missing,
+    or the database does not sort texts byte by byte.
     """
     require_files(settings, raw_files)
     places = places_of(run)

@@ -82,7 +82,7 @@ def publish_marts(
         grant_rights(session)
         merged = {**periodic, **{table.spec.name: table.published(rows[table.spec.name]) for table in tables}}
         version = PgVersion(
-            "", run.run_id, run.as_of, "publish", base and base.id, places.marts, merged, built_from or {}
+            "", run.run_id, run.as_of, "publish", base.id if base else None, places.marts, merged, built_from or {}
         )
         version_id = write_version(session, version)
         session.commit()
