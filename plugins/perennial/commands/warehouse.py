@@ -75,11 +75,8 @@ def _show(state: dict[str, Any]) -> None:
 
 
 def _how(built: dict[str, Any]) -> str:
-    if not built.get("mode"):
-        return "unknown"
-    change = built["mode"] == "change"
-    mode = f"as a change of the build of {built.get('previous_as_of')}" if change else "in full"
-    return f"{mode}, by the dbt project {built.get('project', 'unknown')}"
+    modes = {"change": "as a change of the build before", "full": "in full"}
+    return f"{modes.get(built.get('mode') or '', 'unknown how')}, by the dbt project {built.get('project', 'unknown')}"
 
 
 def _versions(settings: Settings, args: argparse.Namespace) -> int:

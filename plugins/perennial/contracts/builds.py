@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from perennial.contracts.entities import EntityName
+from perennial.core.ids import digest_of
 
 BuildMode = Literal["full", "change", "part"]
 # The batches whose rows a build may see and the last complete one did not. `is_known`: that one had the batch, and it
@@ -30,6 +31,11 @@ class BuildState:
     batch_ids: tuple[str, ...]
     digest: str
     mode: BuildMode
+
+    @property
+    def build_id(self) -> str:
+        """The same of builds that give the same tables, however they were made (L4)."""
+        return digest_of([self.run_id, self.as_of.isoformat(), self.digest, *sorted(self.batch_ids)])
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,10 @@ def _write_raw(
 ) -> None:
     for schema in SCHEMAS:
         connection.execute(f"create schema if not exists {schema}")
-    connection.execute("create or replace table raw.build_info (run_id varchar, state varchar, tables varchar)")
-    connection.execute("insert into raw.build_info values (?, 'prepared', '[]')", [run.run_id])
+    # build_id: of equal builds alike; change_of: the build that this one is a change of (warehouse.origin).
+    columns = "run_id varchar, state varchar, tables varchar, build_id varchar, change_of varchar, mode varchar"
+    connection.execute(f"create or replace table raw.build_info ({columns})")
+    connection.execute("insert into raw.build_info (run_id, state, tables) values (?, 'prepared', '[]')", [run.run_id])
     for name, entity in ENTITIES.items():
         connection.execute(f"create or replace view raw.{name} as {raw_select(entity, raw_files.get(name, ()))}")
     for table, reader in ledger:
@@ -206,14 +208,23 @@ def mark_built(settings: Settings, run: DayRun, tables: Sequence[TableSpec]) -> 
             refuse_personal(table.name, [*table.personal, *_names(connection, table)], declared=table.personal)
         rows = {t.name: int(first_value(connection, f"select count(*) from {t.relation}")) for t in tables}
         specs = json.dumps([{**vars(table), "key": list(table.key)} for table in tables])
-        record = BuildRecord.from_text(first_value(connection, "select record from raw.build_record")).finished()
+        record = BuildRecord.from_text(first_value(connection, "select record from raw.build_record"))
         connection.begin()
         connection.execute("update raw.build_info set state = 'built', tables = ?", [specs])
-        connection.execute("update raw.build_record set record = ?", [record.as_text()])
+        _write_ids(connection, record)
+        connection.execute("update raw.build_record set record = ?", [record.finished().as_text()])
         known = "select client_ref, client_id from raw.identity_map"
         connection.execute(f"create or replace table raw.identity_map_built as {known}")
         connection.commit()
     return rows
+
+
+def _write_ids(connection: Connection, record: BuildRecord) -> None:
+    if record.begun is None:
+        return
+    before = record.complete if record.begun.mode == "change" else None
+    ids = [record.begun.build_id, before.build_id if before else None, record.begun.mode]
+    connection.execute("update raw.build_info set build_id = ?, change_of = ?, mode = ?", ids)
 
 
 def _names(connection: Connection, table: TableSpec) -> list[str]:

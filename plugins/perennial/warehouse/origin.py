@@ -7,7 +7,7 @@ from typing import Any
 from perennial.contracts.records import DayRun
 from perennial.core.sqltext import identifier
 from perennial.warehouse.build_db import TableSpec
-from perennial.warehouse.duck import Connection, columns_of, first_value
+from perennial.warehouse.duck import Connection, first_value
 from perennial.warehouse.versions import Version
 
 _BY_SOURCE = """
@@ -42,19 +42,8 @@ def changed_days(connection: Connection, spec: TableSpec, base: Version | None) 
 
 def is_change_of(connection: Connection, base: Version) -> bool:
     """Whether the build is a change of the build that `base` holds."""
-    names = {name for name, _ in columns_of(connection, "raw.build_info")}
-    if not {"build_id", "change_of"} <= names:
-        return False
     before = first_value(connection, "select change_of from raw.build_info")
     return before is not None and before == base.built_from.get("build_id")
-
-
-def build_id(connection: Connection) -> str | None:
-    """The id of the build that the database holds: equal for equal input and project alone."""
-    if "build_id" not in {name for name, _ in columns_of(connection, "raw.build_info")}:
-        return None
-    found = first_value(connection, "select build_id from raw.build_info")
-    return str(found) if found is not None else None
 
 
 def _has(connection: Connection, schema: str, table: str) -> bool:
@@ -64,9 +53,11 @@ def _has(connection: Connection, schema: str, table: str) -> bool:
 
 def origin_of(connection: Connection, run: DayRun, told: dict[str, Any]) -> dict[str, Any]:
     """What a version of the build was built from: `told` by the build, its sources and batches."""
+    build_id, mode = connection.execute("select build_id, mode from raw.build_info").fetchall()[0]
     return {
         **told,
-        "build_id": build_id(connection),
+        "build_id": build_id,
+        "mode": mode,
         "batches": len(run.batch_ids),
         "sources": sources_of(connection),
     }

@@ -183,7 +183,7 @@ def write_version(
     origin = dict(built_from) if built_from is not None else base.built_from if base else {}
     versions = all_versions(settings)
     last = next((version for version in reversed(versions) if version.run_id == run.run_id), None)
-    if last is not None and last.step == step and last.tables == tables and last.built_from == origin:
+    if last is not None and last.step == step and last.tables == tables and _is_from(last, origin):
         version_id = last.id
     else:
         seq = versions[-1].seq + 1 if versions else 1
@@ -194,6 +194,12 @@ def write_version(
     if run.is_latest and not _is_overtaken(settings, run):
         replace_text(settings.warehouse_dir / "current", version_id)
     return version_id
+
+
+def _is_from(version: Version, origin: Mapping[str, Any]) -> bool:
+    """Whether the version stands on the same build; made whole or as a change is no difference (L4)."""
+    told, asked = ({**one, "mode": None} for one in (version.built_from, origin))
+    return told == asked
 
 
 def _is_overtaken(settings: Settings, run: DayRun) -> bool:

@@ -29,7 +29,7 @@ def test_status_says_what_is_published_from_what_and_how_it_differs_from_the_day
 ):
     monkeypatch.setenv("PERENNIAL_CLOCK", "2017-10-03T04:05:06+00:00")
     before = publish(settings, DAY, LINES)
-    told = {"mode": "change", "previous_as_of": "2017-10-01", "project": "abc123", "tests": {"passed": 7, "warned": 1}}
+    told = {"project": "abc123", "tests": {"passed": 7, "warned": 1}}
     publish(settings, NEXT, [*LINES, ("3", "c1", date(2017, 9, 1), "7")], **told, warnings=["late: 3 rows"])
     state = perennial("warehouse", "status", "--json").json
     assert (state["id"], state["as_of"], state["run_id"]) == (
@@ -44,7 +44,7 @@ def test_status_says_what_is_published_from_what_and_how_it_differs_from_the_day
     assert (lines["rows"], lines["rows_before"], lines["rows_more"], lines["files"]) == (3, 2, 1, 2)
     assert 0 < lines["bytes_written"] < lines["bytes"]  # August was not written again
     shown = perennial("warehouse", "status").out
-    assert "as a change of the build of 2017-10-01, by the dbt project abc123" in shown
+    assert "Built: unknown how, by the dbt project abc123" in shown
     assert "Tests: 7 passed, 1 warned\n  warned: late: 3 rows" in shown
 
 

@@ -40,10 +40,9 @@ def build(settings, run, clients, visits, *, days=(), change_of=None):
                 arrays = [pa.array(values) for values in zip(*rows, strict=True)]
                 connection.register("arriving", pa.table(arrays, names=[f"c{n}" for n in range(len(arrays))]))
                 connection.execute(f"insert into {name} from arriving")
-        connection.execute("alter table raw.build_info add column if not exists build_id varchar")
-        connection.execute("alter table raw.build_info add column if not exists change_of varchar")
-        connection.execute("update raw.build_info set build_id = ?, change_of = ?", [run.run_id, change_of])
     mark_built(settings, run, SPECS)
+    with build_connection(settings, run, read_only=False) as connection:
+        connection.execute("update raw.build_info set build_id = ?, change_of = ?", [run.run_id, change_of])
 
 
 def published(settings, table):
