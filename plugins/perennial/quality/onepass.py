@@ -16,8 +16,8 @@ import pyarrow as pa
 from perennial.contracts.entities import RAW_COLUMNS, EntityName
 from perennial.core.sqltext import literal, literals
 from perennial.quality.checking import Checker
-from perennial.quality.raw import Stamp, copy_raw
-from perennial.quality.rules import reference_value
+from perennial.quality.raw import Stamp, copy_raw, given_columns
+from perennial.quality.rules import column_types, reference_value
 
 _MOST_ASIDE = 50_000  # rows, and their bytes: they are in memory
 _MOST_BYTES = 1 << 26
@@ -158,7 +158,9 @@ def _make_bad(checker: Checker, aside: pa.Table, files: Sequence[tuple[str, int]
 
 def _make_good(checker: Checker, path: Path, files: Sequence[tuple[str, int]]) -> None:
     """`checked_good`: the rows that were written, read from where they were written to."""
-    own = ", ".join(checker.entity.columns)
+    own, types = ", ".join(checker.entity.columns), column_types(checker.contract)
+    given = given_columns(checker)
+    columns = ", ".join(name if name in given else f"null::{kind} as {name}" for name, kind in types.items())
     names = ", ".join(f"{name} as {name.removeprefix('_')}" for name in RAW_COLUMNS if name not in _OTHERWISE)
     number = "0" if len(files) == 1 else f"list_position([{literals(name for name, _ in files)}], _file) - 1"
     tests = "".join(f", {test}" for test in checker.known_tests())
@@ -171,7 +173,7 @@ def _make_good(checker: Checker, path: Path, files: Sequence[tuple[str, int]]) -
         from (
             select *{tests}
             from (
-                select {own}, {names}, _deleted as is_deleted, ({number})::integer as file_no
+                select {columns}, {names}, _deleted as is_deleted, ({number})::integer as file_no
                 from read_parquet({literal(str(path))})
             )
         )
