@@ -18,8 +18,8 @@ and seconds.
 `as_of`: a business date, empty for the latest complete day. `force`: build although the day is done.
 
 ## If it fails
-The log names the model or test, and failing rows without personal data. Mend the model or the data, then clear
-`build_models`.
+The log names the model or test, with its SQL and failing rows without personal data; the button "Build report" of the
+task leads to the same as a page. Mend the model or the data, then clear `build_models`.
 
 ## Idempotent because
 A run is a function of its batches and config; a version is made beside the old one and swapped by one rename.
@@ -32,6 +32,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from perennial.orchestration import assets
+from perennial.orchestration.build_links import BuildReport
 from perennial.orchestration.defaults import WAREHOUSE_POOL, dag_options, run_params
 
 PARAMS = run_params(force=Param(False, type="boolean", description="Build although the day is done"))
@@ -58,7 +59,9 @@ def build_warehouse() -> None:
         return tasks.publish_marts(day_run, seconds, assets.MARTS, outlet_events)
 
     day_run = open_day()
-    publish_marts(day_run, build_models(day_run))
+    seconds = build_models(day_run)
+    seconds.operator.operator_extra_links = (BuildReport(),)
+    publish_marts(day_run, seconds)
 
 
 build_warehouse()

@@ -18,7 +18,14 @@ class PerennialPlugin(AirflowPlugin):
             "destination": "nav",
             "category": "browse",
             "url_route": "perennial",
-        }
+        },
+        {
+            "name": "dbt docs",
+            "href": "/perennial/dbt-docs/",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "perennial-dbt-docs",
+        },
     ]
 
     @property

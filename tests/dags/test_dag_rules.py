@@ -180,6 +180,21 @@ def test_no_task_takes_an_argument_by_a_name_that_airflow_keeps_for_itself(dagba
         assert not taken, f"{dag_id}.{task.task_id}: rename the argument {taken}"
 
 
+def test_the_task_that_builds_has_a_button_that_leads_to_its_report(dagbag):
+    from types import SimpleNamespace
+
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    from perennial.orchestration.build_links import BuildReport
+
+    served = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dagbag.dags["build_warehouse"]))
+    assert list(served.get_task("build_models").operator_extra_link_dict) == ["Build report"]
+    assert not served.get_task("publish_marts").operator_extra_link_dict
+    of_run, of_none = (SimpleNamespace(op_args=given) for given in (("2017-10-01.r1",), ()))
+    assert BuildReport().get_link(of_run, ti_key=None).endswith("/perennial/builds/2017-10-01.r1")
+    assert BuildReport().get_link(of_none, ti_key=None).endswith("/perennial/builds")
+
+
 def test_every_published_mart_is_an_asset():
     from perennial.orchestration.assets import MART_NAMES
 

@@ -6,11 +6,15 @@ import json
 import os
 import re
 import warnings
+from datetime import date
 
 import pytest
 
 from factories.event_shop import hook_environment, order, signed, write_config
+from factories.tiny_warehouse import day_run
 from perennial.core.settings import load_settings
+from perennial.pipeline.build_reports import report_built, report_failed
+from perennial.pipeline.dbt_failures import Failure
 
 pytestmark = pytest.mark.integration
 
@@ -20,6 +24,10 @@ PAGES = [
     "/quarantine",
     "/sources",
     "/data-docs",
+    "/builds",
+    "/builds/2017-10-02.r1",
+    "/dbt-docs",
+    "/dbt-docs/",
     "/style.css",
     "/batches/nothing",
     "/data-docs/x/index.html",
@@ -46,7 +54,27 @@ def home(tmp_path_factory):
         _land(settings, "web/orders_2.jsonl", [*(order(number) for number in range(40, 100)), *bad])
         _land(settings, "web/stray <b>.txt", [{}])
         ingest(settings)
+        _leave_builds(settings)
         yield settings
+
+
+def _leave_builds(settings):
+    """The reports of a build that passed and of one that did not, and the page that dbt made."""
+    told = {"mode": "full", "project": "abc", "tests": {"passed": 7, "warned": 1}, "rows": {"kpi_daily": 3}}
+    report_built(settings, day_run(date(2017, 10, 1)), {**told, "seconds": {"kpi_daily": 0.5}, "warnings": ["late: 3"]})
+    failure = Failure(
+        name="assert_orders_add_up",
+        kind="test",
+        where="dbt_project/tests/assert_orders_add_up.sql",
+        message="Got 2 results, configured to fail if != 0",
+        compiled="dbt/latest/target/assert_orders_add_up.sql",
+        sql="select order_key from fct_orders where amount <> lines",
+        rows=({"order_key": "<script>alert(2)</script>", "amount": "7.0000"},),
+    )
+    report_failed(settings, day_run(date(2017, 10, 2)), [failure])
+    page = settings.home / "dbt/docs/abc.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<html><title>dbt Docs</title><script>document.title</script></html>")
 
 
 def _land(settings, name, rows):
@@ -108,14 +136,16 @@ def test_a_stranger_with_a_browser_is_led_to_sign_in_and_back(airflow):
     assert "perennial%2Fquarantine" in answer.headers["location"]
 
 
-@pytest.mark.parametrize("path", ["/", "/quarantine", "/sources", "/data-docs"])
+@pytest.mark.parametrize("path", ["/", "/quarantine", "/sources", "/builds", "/data-docs"])
 def test_a_token_and_the_browsers_cookie_are_let_in(airflow, signed_in, path):
     _page(airflow, signed_in, path)
     token = signed_in["Authorization"].removeprefix("Bearer ")
     assert "<strong>Perennial</strong>" in airflow.get(f"/perennial{path}", headers={"Cookie": f"_token={token}"}).text
 
 
-@pytest.mark.parametrize("path", ["/", "/quarantine", "/sources", "/data-docs", "/batches/nothing", "/?state=x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/quarantine", "/sources", "/builds/2017-10-02.r1", "/data-docs", "/batches/nothing", "/?state=x"]
+)
 def test_every_page_forbids_scripts_other_sites_and_foreign_frames(airflow, signed_in, path):
     headers = airflow.get(f"/perennial{path}", headers=signed_in).headers
     policy = headers["content-security-policy"]
@@ -128,7 +158,7 @@ def test_every_page_forbids_scripts_other_sites_and_foreign_frames(airflow, sign
 
 
 def test_no_page_has_a_script_or_an_asset_from_elsewhere(airflow, signed_in):
-    for path in ("/", "/quarantine", "/sources", "/data-docs"):
+    for path in ("/", "/quarantine", "/sources", "/builds", "/builds/2017-10-02.r1", "/data-docs"):
         text = _page(airflow, signed_in, path)
         assert "<script" not in text
         assert not re.search(r"(src|href)=\"(https?:)?//", text)
@@ -194,6 +224,40 @@ def test_data_docs_are_linked_from_the_batch_and_served(airflow, signed_in):
     assert "web.orders" in answer.text
     assert "script-src" not in answer.headers["content-security-policy"]
     assert airflow.get(linked).status_code == 401
+
+
+def test_builds_are_listed_with_what_failed_one_link_away(airflow, signed_in):
+    text = _page(airflow, signed_in, "/builds")
+    assert re.search(r"2017-10-01\.r1 2017-10-01 built full 7 1 0", _shown(text)), _shown(text)
+    links = re.findall(r"href=\"/perennial(/builds/[^\"]+)\"", text)
+    assert set(links) == {"/builds/2017-10-01.r1", "/builds/2017-10-02.r1"}
+    shown = _shown(_page(airflow, signed_in, "/builds/2017-10-01.r1"))
+    assert "kpi_daily 0.500 3" in shown
+    assert "late: 3" in shown
+
+
+def test_a_failed_test_is_shown_with_its_sql_and_failing_rows_as_text(airflow, signed_in):
+    text = _page(airflow, signed_in, "/builds/2017-10-02.r1")
+    assert "<pre>select order_key from fct_orders where amount &lt;&gt; lines</pre>" in text
+    assert "&lt;script&gt;alert(2)&lt;/script&gt;" in text
+    assert "assert_orders_add_up test failed" in _shown(text)
+
+
+@pytest.mark.parametrize("run", ["2017-10-03.r1", "..%2f..%2fledger", "%2e%2e", "2017-10-02.r1%00", "x" * 3_000])
+def test_L23_a_build_that_is_none_is_not_found(airflow, signed_in, run):
+    assert airflow.get(f"/perennial/builds/{run}", headers=signed_in).status_code == 404
+
+
+def test_L22_dbt_docs_are_for_those_signed_in_and_their_scripts_run_without_our_origin(airflow, signed_in, home):
+    answer = airflow.get("/perennial/dbt-docs/", headers=signed_in)
+    assert "<title>dbt Docs</title>" in answer.text
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert policy[:2] == ["sandbox allow-scripts", "default-src 'none'"]  # no allow-same-origin: no cookie of ours
+    assert not [rule for rule in policy if rule.startswith("connect-src") or "http" in rule]
+    assert airflow.get("/perennial/dbt-docs/").status_code == 401
+    (home.home / "dbt/docs/abc.html").rename(home.home / "dbt/docs/abc.gone")
+    assert "made after the first publication" in _page(airflow, signed_in, "/dbt-docs/")
+    (home.home / "dbt/docs/abc.gone").rename(home.home / "dbt/docs/abc.html")
 
 
 ESCAPES = [
@@ -264,8 +328,8 @@ def test_the_file_that_the_plugin_manager_executes_is_short_and_imports_nothing_
 def test_airflows_menu_has_the_pages(airflow, signed_in):
     answer = airflow.get("/api/v2/plugins", headers={"Authorization": _admin(airflow)})
     (plugin,) = [one for one in answer.json()["plugins"] if one["name"] == "perennial"]
-    (view,) = plugin["external_views"]
-    assert (view["name"], view["href"], view["destination"]) == ("Perennial", "/perennial/", "nav")
+    views = [(view["name"], view["href"], view["destination"]) for view in plugin["external_views"]]
+    assert views == [("Perennial", "/perennial/", "nav"), ("dbt docs", "/perennial/dbt-docs/", "nav")]
     (app,) = plugin["fastapi_apps"]
     assert app["url_prefix"] == "/perennial"
 

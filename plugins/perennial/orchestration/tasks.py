@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from perennial.orchestration.errors import as_airflow_errors
 
@@ -131,14 +131,25 @@ def open_day(events: Any, params: Mapping[str, Any], try_number: int) -> str:
 
 
 def build_models(run_id: str) -> dict[str, float]:
-    """dbt, once, in this process: models and their tests. Gives the seconds of each model."""
+    """dbt, once, in this process: models and their tests. Gives the seconds of each model.
+
+    What fails is in the log with its SQL and failing rows, masked; the task's button leads to the same as a page.
+    """
+    from perennial.orchestration.build_links import log_failures
     from perennial.pipeline.build import build
 
-    return dict(_step(build, run_id).seconds)
+    try:
+        return dict(_step(build, run_id).seconds)
+    except AirflowFailException as error:
+        log_failures(_settings(), run_id, str(error))
+        raise
 
 
 def publish_marts(run_id: str, seconds: Mapping[str, float], assets: Mapping[str, Asset], outlet_events: Any) -> int:
-    """Swap the published version, then tell everyone: rows by our own count, seconds from dbt."""
+    """Swap the published version, then tell everyone: rows by our own count, seconds from dbt.
+
+    Where the dbt project is another than yesterday, its documentation is made anew.
+    """
     from perennial.pipeline.build import publish
 
     report = _step(publish, run_id)
@@ -146,7 +157,23 @@ def publish_marts(run_id: str, seconds: Mapping[str, float], assets: Mapping[str
         outlet_events[asset].extra = _extra(
             report, rows=report.rows.get(name, 0), seconds=round(seconds.get(name, 0.0), 3)
         )
+    _refresh_docs(run_id)
     return sum(report.rows.values())
+
+
+def _refresh_docs(run_id: str) -> None:
+    """The tables are published whether or not their documentation can be made: what stands in its way is told."""
+    from perennial.core.errors import PerennialError
+    from perennial.ledger.engine import open_ledger
+    from perennial.ledger.runs import get_run
+    from perennial.pipeline.dbt_docs import refresh_docs
+
+    settings = _settings()
+    try:
+        if refresh_docs(settings, get_run(open_ledger(settings), run_id)):
+            log.info("dbt docs: made anew, the project has changed")
+    except PerennialError as error:
+        log.warning("dbt docs: not made: %s", error)
 
 
 def train_if_due(events: Any, params: Mapping[str, Any], asset: Asset, outlet_events: Any) -> list[str]:

@@ -21,6 +21,10 @@ from perennial.pipeline.dbt_failures import Failure
 from perennial.warehouse.versions import replace_text
 
 _KEPT = 60
+_UNTOLD: dict[str, Any] = {
+    "mode": None, "previous_as_of": None, "project": None, "tests": None, "warnings": [], "seconds": {}, "rows": {},
+    "failures": [],
+}  # fmt: skip
 _RUN_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.r[0-9]{1,6}")
 
 
@@ -35,14 +39,14 @@ def report_built(settings: Settings, run: DayRun, told: Mapping[str, Any]) -> No
 
 
 def read_report(settings: Settings, run_id: str) -> dict[str, Any] | None:
-    """The report of the run's last build; None when there is none."""
+    """The report of the run's last build, what it does not tell as None or empty; None when there is none."""
     if not _RUN_ID.fullmatch(run_id):
         return None
     try:
         found: dict[str, Any] = json.loads(_path(settings, run_id).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return found
+    return {**_UNTOLD, **found}
 
 
 def recent_reports(settings: Settings, limit: int = _KEPT) -> list[dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""The pages below /perennial: batches and their fate, quarantine, Data Docs, sources. Plain HTML, no script.
+"""The pages below /perennial: batches and their fate, quarantine, builds, sources, Data Docs, dbt docs.
+
+Plain HTML, no script, but for the page that dbt writes, which is served without our origin.
 
 Everyone who asks is asked first who they are: the app is made with a dependency that refuses strangers.
 """
@@ -23,6 +25,8 @@ from perennial.core.settings import load_settings
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.overview import batches_by_id, recent_batches, rules_of
 from perennial.ledger.quarantine import set_aside
+from perennial.pipeline.build_reports import read_report, recent_reports
+from perennial.pipeline.dbt_docs import docs_page
 from perennial.pipeline.overview import source_states
 from perennial.pipeline.quarantine import refused_batches
 from perennial.web.docs_sites import file_of, pages_of_batch, sites
@@ -32,6 +36,10 @@ _PER_PAGE = 50
 _MOST = 200  # batches of one kind on the page of the quarantine
 _CSP = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 _DOCS_CSP = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'"
+_DBT_CSP = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data:; font-src data:; base-uri 'none'; form-action 'none'"
+)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
@@ -66,6 +74,10 @@ def create_pages(signed_in: Any, login_url: Callable[[str], str]) -> FastAPI:
     app.add_api_route("/data-docs", _docs, response_class=HTMLResponse)
     app.add_api_route("/data-docs/", _docs, response_class=HTMLResponse)
     app.add_api_route("/data-docs/{path:path}", _docs_file, response_class=Response)
+    app.add_api_route("/builds", _builds, response_class=HTMLResponse)
+    app.add_api_route("/builds/{run_id}", _build, response_class=HTMLResponse)
+    app.add_api_route("/dbt-docs", _dbt_docs, response_class=Response)
+    app.add_api_route("/dbt-docs/", _dbt_docs, response_class=Response)
     app.add_api_route("/style.css", _style, response_class=Response)
     app.add_api_route("/docs.css", _docs_style, response_class=Response)
     return app
@@ -118,6 +130,25 @@ def _quarantine(request: Request, batch: str | None = Query(default=None, max_le
 
 def _sources(request: Request) -> HTMLResponse:
     return _page(request, "sources.html", sources=source_states(load_settings()))
+
+
+def _builds(request: Request) -> HTMLResponse:
+    return _page(request, "builds.html", builds=recent_reports(load_settings()))
+
+
+def _build(request: Request, run_id: str) -> HTMLResponse:
+    report = read_report(load_settings(), run_id)
+    if report is None:
+        raise HTTPException(404)
+    return _page(request, "build.html", build=report)
+
+
+def _dbt_docs(request: Request) -> Response:
+    """The page that dbt wrote: its scripts run, but without our origin, and so can ask nothing in our name."""
+    page = docs_page(load_settings())
+    if page is None:
+        return _page(request, "dbt_docs.html")
+    return FileResponse(page, media_type="text/html", headers={**_HEADERS, "Content-Security-Policy": _DBT_CSP})
 
 
 def _docs(request: Request) -> HTMLResponse:

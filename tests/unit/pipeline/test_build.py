@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from perennial.core.settings import REPOSITORY
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import get_run, last_run, version_of
 from perennial.pipeline.build import build, build_features, publish, training_features
+from perennial.pipeline.build_reports import read_report
 from perennial.warehouse.publish import private_contacts_path
 from perennial.warehouse.reader import open_published, run_sql
 from perennial.warehouse.versions import current_id
@@ -100,6 +102,11 @@ def test_L5_a_failed_test_is_told_with_its_rows_and_yesterday_stays_published(se
     ) as caught:
         build(settings, second)
     assert "dbt/latest/target/compiled" in caught.value.problems[0].fix
+    report = read_report(settings, second.run_id)
+    (failure,) = report["failures"]
+    assert (report["state"], failure["name"][:29]) == ("failed", "accepted_values_stg_shop__lin")
+    assert "select" in failure["sql"]
+    assert {"value_field": "5.5000", "n_records": "1"} in failure["rows"]
     with pytest.raises(ContractViolation, match="did not pass its tests"):
         publish(settings, second)
     assert get_run(open_ledger(settings), second.run_id).state == "open"
@@ -113,7 +120,7 @@ def test_L22_a_failed_test_on_addresses_shows_none_of_them(settings, runs):
     )
     with pytest.raises(ContractViolation, match="n_records=1") as caught:
         build(settings, runs[1])
-    assert "ann" not in str(caught.value)
+    assert "ann" not in str(caught.value) + json.dumps(read_report(settings, runs[1].run_id))
 
 
 def test_L22_a_model_that_fails_on_an_address_does_not_show_it(settings, runs):
