@@ -58,7 +58,9 @@ def _difference(ours: pa.Table, theirs: pa.Table) -> str | None:
         names = ours.schema.names
         pairs = [
             f"{n}={a} / {b}"
-            for n, a, b in zip(names, *(e[0] if e else [None] * len(names) for e in (example, counterpart)), strict=True)
+            for n, a, b in zip(
+                names, *(e[0] if e else [None] * len(names) for e in (example, counterpart)), strict=True
+            )
         ]
         columns = [name for name in names if _column_differs(connection, name)]
         return f"{more} rows only here, {less} only there; in {columns}; such as {'; '.join(pairs)[:600]}"

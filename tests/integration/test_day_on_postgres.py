@@ -1,0 +1,79 @@
+"""The same days on PostgreSQL and on the embedded warehouse: equal tables, the same lists (L2)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from factories.postgres_warehouse import new_database
+from factories.same_tables import differences
+from factories.small_shop import land_one_more_day, land_small_shop
+from integration.running import perennial
+from perennial.core.settings import Settings, load_settings
+from perennial.ledger.engine import open_ledger
+from perennial.ledger.runs import last_run
+from perennial.pipeline.build import build, publish
+from perennial.pipeline.export import render
+from perennial.pipeline.plan import plan
+from perennial.pipeline.scores import score, train_if_due
+
+# What a run tells of itself and of its steps, not of the day.
+URL = "PERENNIAL_WAREHOUSE_URL"
+
+
+def settings_of(home: Path, url: str | None = None) -> Settings:
+    return load_settings({"PERENNIAL_HOME": str(home), **({URL: url} if url else {})})
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def both(small_home, postgres, tmp_path_factory):
+    """The small shop's last day, as it is embedded, and computed anew from the same ledger and raw on PostgreSQL."""
+    home = tmp_path_factory.mktemp("both") / "home"
+    shutil.copytree(small_home.path, home)
+    shutil.rmtree(home / "warehouse")
+    settings = settings_of(home, new_database(postgres))
+    run = last_run(open_ledger(settings))
+    for step in (build, publish, train_if_due, score, plan):
+        step(settings, run)
+    return settings_of(small_home.path), settings, run
+
+
+def test_both_engines_publish_equal_tables_to_the_last_bit(both):
+    embedded, on_postgres, _ = both
+    assert differences(embedded, on_postgres) == {}
+
+
+def test_L2_both_engines_give_the_same_lists_byte_for_byte(both, tmp_path):
+    embedded, on_postgres, run = both
+    for settings, name in ((embedded, "embedded"), (on_postgres, "postgres")):
+        render(settings, run, tmp_path / name)
+    lists = files_below(tmp_path / "embedded")
+    assert lists
+    assert files_below(tmp_path / "postgres") == lists
+
+
+@pytest.mark.slow
+def test_L2_days_run_by_the_command_on_postgresql_are_those_of_the_embedded_warehouse(small_home, postgres, tmp_path):
+    url = new_database(postgres)
+    land_small_shop(tmp_path / "landing")
+    perennial(tmp_path, "run", **{URL: url})
+    land_one_more_day(tmp_path / "landing", small_home.days[-1])
+    perennial(tmp_path, "run", **{URL: url})
+    assert files_below(tmp_path / "outbox") == files_below(small_home.path / "outbox") != {}
+    assert differences(settings_of(small_home.path), settings_of(tmp_path, url)) == {}
+
+
+@pytest.mark.slow
+def test_L2_the_demo_shop_is_the_same_on_both_engines(real_home, postgres, tmp_path):
+    url = new_database(postgres)
+    for land, day in ((("--until",), real_home.days[0]), (("--day",), real_home.days[1])):
+        perennial(tmp_path, "land", *land, str(day))
+        perennial(tmp_path, "run", **{URL: url})
+    assert files_below(tmp_path / "outbox") == files_below(real_home.path / "outbox") != {}
+    assert differences(settings_of(real_home.path), settings_of(tmp_path, url)) == {}
