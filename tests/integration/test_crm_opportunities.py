@@ -97,6 +97,12 @@ def test_the_pipelines_word_for_a_product_and_misspelt_words_are_the_contract_s(
     assert (misspelt, mended) == (0, _sectors()["technolgy"])
 
 
+def test_a_product_has_the_price_of_the_list(crm):
+    _reports, raw = crm
+    prices = dict(raw("products", "select product_key, list_price from raw"))
+    assert (prices["GTX Pro"], prices["MG Special"], len(prices)) == (Decimal(4_821), Decimal(55), 7)
+
+
 def _sectors() -> Counter:
     with gzip.open(reference("data/crm_sales_opportunities/accounts.csv.gz"), "rt") as file:
         return Counter(row["sector"] for row in csv.DictReader(file))
@@ -118,6 +124,14 @@ def test_a_day_opens_and_builds_with_the_crm_alone(tmp_path):
         home, "sql", "select count(*) as n, count(distinct client_id) as accounts from fct_deals", **config
     )
     assert deals == {"n": 8_800, "accounts": 85}
+    [accounts] = perennial_json(
+        home,
+        "sql",
+        "select count(*) as n, sum(members) as branches, sum(open_deals + won_deals) as deals, sum(won_amount) as won "
+        "from dim_accounts where account_kind = 'company'",
+        **config,
+    )
+    assert (accounts["n"], accounts["branches"], float(accounts["won"])) == (85, 15, 10_005_534)
     [segment] = perennial_json(
         home, "sql", "select count(*) as n from client_segments where segment = 'accounts_abroad'", **config
     )

@@ -151,6 +151,8 @@ def test_L1_northwind_comes_whole_and_to_the_cent(northwind, engine):
     assert (first, last) == (date(1996, 7, 4), date(1998, 5, 6))
     assert company.raw("agents", "agent_name, manager, office")[0] == ("Andrew Fuller", None, "Tacoma")
     assert company.raw("contact_persons", "first_name, last_name")[0] == ("Alejandra", "Camino")
+    [(prices, dearest)] = company.raw("products", "count(list_price), max(list_price)")
+    assert (prices, dearest) == (77, Decimal("263.5"))
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "sqlite"])
@@ -163,6 +165,8 @@ def test_L1_chinook_comes_whole(chinook, engine):
     )
     assert (round(total, 2), orders, clients) == (Decimal("2328.60"), 412, 59)
     assert (first, last) == (date(2021, 1, 1), date(2025, 12, 22))
+    [(albums, prices)] = company.raw("products", "count(distinct product_line), sum(list_price)")
+    assert (albums, prices) == (347, Decimal("3680.97"))
 
 
 @pytest.mark.parametrize("example", ["northwind", "chinook"])
