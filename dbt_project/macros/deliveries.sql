@@ -125,29 +125,3 @@ held as (
                 then {{ key_number(['source', 'client_ref', 'product_key']) }}
         end as goods_number
 {%- endmacro -%}
-
-{#- A relation (client_ref), the records that the map of identity puts to another client than the last complete build's
-    did; in a CHANGE that goes on every record of either map. -#}
-{%- macro identity_changes() -%}
-    {%- set now, before = source('raw', 'identity_map'), source('raw', 'identity_map_built') -%}
-    {%- if goes_on() -%}
-    select client_ref from {{ now }}
-    union all
-    select client_ref from {{ before }}
-    union all
-    select client_ref from {{ last_built('int_clients_identified') }}
-    where client_id <> client_ref
-    {%- else -%}
-    select client_ref from (select client_ref, client_id from {{ now }} except select client_ref, client_id from {{ before }}) as joined
-    union all
-    select client_ref from (select client_ref, client_id from {{ before }} except select client_ref, client_id from {{ now }}) as parted
-    {%- endif -%}
-{%- endmacro -%}
-
-{#- A relation with all rows of raw.<table> that are of changed client records: of those alone that is read again. -#}
-{%- macro rows_of_changed_records(table) -%}
-    (
-        select * from {{ source('raw', table) }}
-        where client_ref in (select client_ref from {{ ref('int_records_changed') }} where is_in_crm_anew)
-    )
-{%- endmacro -%}

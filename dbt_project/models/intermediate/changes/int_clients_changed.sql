@@ -41,6 +41,7 @@ clients as (
 select distinct client_id from clients
 where client_id is not null
 {% else %}
+{% set _ = ref('int_order_lines_changed') %}
 select client_id from {{ ref('int_clients_identified') }}
 where false
 {% endif %}

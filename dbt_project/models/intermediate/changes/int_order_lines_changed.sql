@@ -34,7 +34,7 @@ before as (
         and lines.order_key = orders.order_key
 ),
 
-deliveries as (
+contenders as (
     select source, order_key, batch_seq, file_name, version, max(delivered_on) as delivered_on, 1 as is_latest
     from latest
     group by source, order_key, batch_seq, file_name, version
@@ -45,19 +45,19 @@ deliveries as (
     group by source, order_key, batch_seq, file_name, version
 ),
 
-ranked as (
+contended as (
     select
         *,
         row_number() over (
             partition by source, order_key
             order by delivered_on desc, version desc nulls last, batch_seq desc, file_name desc, is_latest desc
-        ) as delivery_rank
-    from deliveries
+        ) as contender_rank
+    from contenders
 ),
 
 winners as (
-    select * from ranked
-    where delivery_rank = 1
+    select * from contended
+    where contender_rank = 1
 ),
 
 lines_of_orders as (

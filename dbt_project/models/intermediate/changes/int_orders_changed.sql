@@ -1,7 +1,8 @@
 -- One row per order of which anything may have changed since the last complete build: its lines were delivered, its
--- client was joined or split, or a sale of it may be taken back by another line than before. Empty in a FULL build.
--- Where deliveries alone cannot tell which lines hold now (rows that came back from quarantine, that were dated after
--- the last build, or an order that was deleted once) is_scanned says that the order is read from all of raw.
+-- client was joined or split, the catalogue moved a product of it, or a sale of it may be taken back by another line than
+-- before. Empty in a FULL build. Where deliveries alone cannot tell which lines hold now (rows that came back from
+-- quarantine, that were dated after the last build, or an order that was deleted once) is_scanned says that the order
+-- is read from all of raw.
 {{ config(materialized='table') }}
 {% if is_change() %}
 with
@@ -31,6 +32,10 @@ joined as (
     select client_ref from ({{ identity_changes() }}) as changes
 ),
 
+moved as (
+    select product_key from ({{ products_moved() }}) as products
+),
+
 orders as (
     select
         landed.source,
@@ -47,6 +52,7 @@ orders as (
     where
         goods_number in (select goods_number from {{ ref('int_goods_changed') }})
         or client_ref in (select client_ref from joined)
+        or product_key in (select product_key from moved)
     {%- if goes_on() %}
     union all
     select

@@ -79,7 +79,7 @@ seen as (
     from {{ last_built('int_order_lines_netted') }}
     where
         client_ref in (select client_ref from changed where is_lost)
-        and order_number not in (select order_number from {{ ref('int_orders_changed') }})
+        and order_number not in (select order_number from {{ ref('int_order_lines_changed') }})
     {%- endif %}
 ),
 

@@ -1,0 +1,36 @@
+-- One row per product line (the level that var product_line_level names; '(none)' for products without one) and business
+-- day: what was sold and came back, guests included.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_units',
+    meta={'units': {'int_days_changed': {'business_date': 'business_date'}}},
+) }}
+with
+
+lines as (
+    select * from {{ ref('fct_order_lines') }}
+    where
+        {{ in_changed_days('ordered_on') }}
+        and {{ in_changed('int_days_changed', {'business_date': 'ordered_on'}) }}
+),
+
+products as (
+    select
+        product_key,
+        {{ product_line() }} as product_line
+    from {{ ref('dim_products') }}
+),
+
+final as (
+    select
+        coalesce(products.product_line, {{ no_line() }}) as product_line,
+        lines.ordered_on as business_date,
+        cast(sum(lines.revenue) as decimal(18, 4)) as revenue,
+        cast(sum(case when lines.client_id is null then lines.revenue else 0 end) as decimal(18, 4)) as guest_revenue,
+        cast(sum(lines.units) as decimal(18, 4)) as units
+    from lines
+    left join products on lines.product_key = products.product_key
+    group by coalesce(products.product_line, {{ no_line() }}), lines.ordered_on
+)
+
+select * from final
