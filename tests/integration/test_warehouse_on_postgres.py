@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import date
 
+import duckdb
 import psycopg2
 import pyarrow as pa
 import pytest
@@ -16,10 +17,13 @@ from perennial.core.settings import load_settings
 from perennial.warehouse.postgres import (
     clear_out,
     current_id,
+    damages,
+    known_versions,
     open_published,
     prepare_build,
     publish_marts,
     publish_table,
+    published_state,
     raw_connection,
     register_contacts,
     run_sql,
@@ -301,3 +305,59 @@ def test_a_server_that_does_not_answer_is_asked_again_later_and_its_address_is_n
     with pytest.raises(RetryableError) as told:
         current_id(nowhere)
     assert "s3cret" not in str(told.value)
+
+
+def test_people_see_what_is_published_and_whether_all_of_it_is_there(settings):
+    build_in_postgres(settings, FIRST, FIRST_DAY)
+    publish_marts(settings, FIRST, built_from={"mode": "full"})
+    build_in_postgres(settings, SECOND, (*FIRST_DAY, *SECOND_DAY))
+    version_id, _ = publish_marts(settings, SECOND)
+    state = published_state(settings)
+    assert (state["id"], state["as_of"], state["rows"]) == (version_id, SECOND.as_of, 6)
+    assert [(t["table"], t["rows"], t["rows_more"]) for t in state["tables"]] == [
+        ("fct_order_lines", 3, 1),
+        ("kpi_daily", 3, 1),
+    ]
+    assert [(one["run_id"], one["mode"], one["current"]) for one in known_versions(settings)] == [
+        (SECOND.run_id, None, True),
+        (FIRST.run_id, "full", False),
+    ]
+    assert damages(settings) == (version_id, 2, [])
+    with open_session(settings) as session:
+        session.execute("delete from marts.kpi_daily where orders = 1 and ordered_on = date '2017-10-02'")
+        session.commit()
+    (problem,) = damages(settings)[2]
+    assert problem.message == "it has 2 rows, 3 were published"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select round(v, 2) as r, round(v, 0) as whole, cast(v as varchar) as t from numbers order by v desc",
+        "select v from numbers order by v desc, t limit 3",
+        "select t, v from numbers order by t desc, v",
+        "select v / 3 as third, n / 2 as half, v / nullif(n, 0) as each from numbers order by v, n, t",
+        "select arg_max(t, n) as last, max(v) filter (where n > 0) as top, count(*) as c from numbers",
+        "select md5(concat_ws(chr(31), 'salt', coalesce(cast(v as varchar), chr(30)), cast(d as varchar))) as h from numbers order by 1",
+        "select substr(sha256('a|' || t), 1, 13) as h from numbers where t is not null order by 1",
+        r"""select t, regexp_full_match(t, '[^@\s\p{C}",;]{1,64}@[a-z.]+') as good from numbers order by t""",
+        "select cast($x as date) as x, cast($y as varchar) as y, cast($x as date) as again from numbers limit 1",
+        "select extract(year from d) * 100 + extract(month from d) as ym, d + 3 as later from numbers order by d, 2",
+    ],
+)
+def test_what_our_rooms_ask_in_duckdbs_sql_is_the_same_on_postgresql(shown, sql):
+    numbers = pa.table(
+        {
+            "v": [0.125, 2.5, -2.5, 1e15, 1e16, 1.0, 1e-5, 0.1 + 0.2, None],
+            "n": [1, 2, 3, 0, 5, 6, 7, 8, None],
+            "t": ["a@b.com", "Z@b.com", "é@b.com", "a b@c.com", "a\u00a0b@c.com", "a\u200bb@c.com", None, "", "zz"],
+            "d": pa.array([date(2017, 1, 1)] * 8 + [None], pa.date32()),
+        }
+    )
+    params = {name: value for name, value in (("x", date(2017, 1, 2)), ("y", "o'clock")) if f"${name}" in sql}
+    with duckdb.connect() as connection, open_published(shown) as published:
+        connection.register("numbers", numbers)
+        published.register("numbers", numbers)
+        expected = connection.execute(sql, params).to_arrow_table().to_pylist()
+        found = published.query(sql, params).to_pylist()
+    assert found == expected

@@ -2,6 +2,7 @@
 
 perennial warehouse status     what readers see now, as of when, built from what, compared with the day before
 perennial warehouse versions   the versions that are kept, newest first
+perennial warehouse init       make schemas, roles and rights (PostgreSQL); may be run again at any time
 perennial warehouse verify     every file is there, its rows are those that were written, every view opens
 
 Each takes --json.
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, text in (
         ("status", "what is published, as of when, and what it was built from"),
         ("versions", "the versions that are kept, newest first"),
+        ("init", "make the schemas, roles and rights that the warehouse needs"),
         ("verify", "whether every file of a version is there and holds the rows that were written"),
     ):
         action = parsers.add_parser(name, help=text, description=text)
@@ -39,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
     """Print what was asked for; `verify` ends with 3 when something is damaged."""
     from perennial.core.settings import load_settings
 
-    actions = {"status": _status, "versions": _versions, "verify": _verify}
+    actions = {"status": _status, "versions": _versions, "verify": _verify, "init": _init}
     return actions[args.action](load_settings(), args)
 
 
 def _status(settings: Settings, args: argparse.Namespace) -> int:
-    from perennial.warehouse.survey import published_state
+    from perennial.warehouse.engine import published_state
 
     state = published_state(settings)
     if args.json:
@@ -80,7 +82,7 @@ def _how(built: dict[str, Any]) -> str:
 
 
 def _versions(settings: Settings, args: argparse.Namespace) -> int:
-    from perennial.warehouse.survey import known_versions
+    from perennial.warehouse.engine import known_versions
 
     versions = known_versions(settings)
     if args.json:
@@ -92,7 +94,7 @@ def _versions(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def _verify(settings: Settings, args: argparse.Namespace) -> int:
-    from perennial.warehouse.survey import damages
+    from perennial.warehouse.engine import damages
 
     version_id, files, found = damages(settings, args.version)
     if args.json:
@@ -102,3 +104,14 @@ def _verify(settings: Settings, args: argparse.Namespace) -> int:
             sys.stderr.write(f"{problem}\n")
         print(f"{version_id}: {files} files, {len(found)} damaged" if found else f"{version_id}: {files} files, whole")
     return _DAMAGED if found else 0
+
+
+def _init(settings: Settings, args: argparse.Namespace) -> int:
+    from perennial.warehouse.engine import initialise
+
+    made = initialise(settings)
+    if args.json:
+        output.print_json(made)
+    else:
+        print("\n".join(made))
+    return 0

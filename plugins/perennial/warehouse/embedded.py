@@ -22,12 +22,14 @@ from perennial.warehouse.build_db import (
 from perennial.warehouse.private import private_contacts_path, prune_contacts
 from perennial.warehouse.publish import publish_marts, publish_table
 from perennial.warehouse.reader import Published, open_published, run_sql
+from perennial.warehouse.survey import damages, known_versions, published_state
 from perennial.warehouse.versions import all_versions, current_id, prune
 
 __all__ = [
-    "build_name", "clear_out", "current_id", "dbt_environment", "failing_rows", "last_record", "mark_built",
-    "open_published", "prepare_build", "publish_marts", "publish_table", "raw_connection", "register_contacts",
-    "require_built", "run_sql", "take_training", "write_identity_map",
+    "build_name", "clear_out", "current_id", "damages", "dbt_environment", "failing_rows", "initialise",
+    "known_versions", "last_record", "mark_built", "open_published", "prepare_build", "publish_marts",
+    "publish_table", "published_state", "raw_connection", "register_contacts", "require_built", "run_sql",
+    "take_training", "write_identity_map",
 ]  # fmt: skip
 
 
@@ -91,3 +93,8 @@ def clear_out(settings: Settings, *, keep: Collection[str]) -> None:
     """Remove versions and parts that nobody needs, then the addresses of runs without a version."""
     prune(settings, keep=keep)
     prune_contacts(settings, keep={version.run_id for version in all_versions(settings)})
+
+
+def initialise(settings: Settings) -> list[str]:
+    """Nothing has to be made beforehand: files have the rights of their folders."""
+    return [f"the embedded warehouse lies in {settings.warehouse_dir} and needs no roles"]

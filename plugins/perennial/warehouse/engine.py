@@ -16,6 +16,7 @@ import pyarrow as pa
 from perennial.contracts.builds import FULL, BuildChange, BuildRecord
 from perennial.contracts.entities import EntityName
 from perennial.contracts.records import DayRun
+from perennial.core.errors import Problem
 from perennial.core.settings import Settings
 from perennial.warehouse.build_db import TableSpec
 
@@ -98,6 +99,14 @@ class _Engine(Protocol):
     def current_id(self, settings: Settings) -> str | None: ...
 
     def clear_out(self, settings: Settings, *, keep: Collection[str]) -> None: ...
+
+    def published_state(self, settings: Settings) -> dict[str, Any]: ...
+
+    def known_versions(self, settings: Settings) -> list[dict[str, Any]]: ...
+
+    def damages(self, settings: Settings, version_id: str | None = None) -> tuple[str, int, list[Problem]]: ...
+
+    def initialise(self, settings: Settings) -> list[str]: ...
 
 
 def _engine(settings: Settings) -> _Engine:
@@ -227,3 +236,26 @@ def current_id(settings: Settings) -> str | None:
 def clear_out(settings: Settings, *, keep: Collection[str]) -> None:
     """Remove versions (but those in `keep`) and addresses that nobody needs any more."""
     _engine(settings).clear_out(settings, keep=keep)
+
+
+def published_state(settings: Settings) -> dict[str, Any]:
+    """The version that readers open: what it was built from, and its tables beside the day before's."""
+    return _engine(settings).published_state(settings)
+
+
+def known_versions(settings: Settings) -> list[dict[str, Any]]:
+    """Every version that is known, newest first, and which of them readers open."""
+    return _engine(settings).known_versions(settings)
+
+
+def damages(settings: Settings, version_id: str | None = None) -> tuple[str, int, list[Problem]]:
+    """(version, files or tables looked at, what is wrong with them)."""
+    return _engine(settings).damages(settings, version_id)
+
+
+def initialise(settings: Settings) -> list[str]:
+    """Make what the warehouse needs beforehand (schemas, roles, rights); gives a sentence each, and may be run again.
+
+    Raises ContractViolation with the statements that someone with more rights must run.
+    """
+    return _engine(settings).initialise(settings)

@@ -17,12 +17,15 @@ from perennial.warehouse.postgres.build import (
 from perennial.warehouse.postgres.dbt import build_name, dbt_environment
 from perennial.warehouse.postgres.publish import clear_out, publish_marts, publish_table
 from perennial.warehouse.postgres.reader import PublishedInPostgres, open_published, run_sql
+from perennial.warehouse.postgres.roles import initialise
+from perennial.warehouse.postgres.survey import damages, known_versions, published_state
 from perennial.warehouse.postgres.versions import current_id
 
 __all__ = [
-    "build_name", "clear_out", "current_id", "dbt_environment", "failing_rows", "last_record", "mark_built",
-    "open_published", "prepare_build", "publish_marts", "publish_table", "raw_connection", "register_contacts",
-    "require_built", "run_sql", "take_training", "write_identity_map",
+    "build_name", "clear_out", "current_id", "damages", "dbt_environment", "failing_rows", "initialise",
+    "known_versions", "last_record", "mark_built", "open_published", "prepare_build", "publish_marts",
+    "publish_table", "published_state", "raw_connection", "register_contacts", "require_built", "run_sql",
+    "take_training", "write_identity_map",
 ]  # fmt: skip
 
 

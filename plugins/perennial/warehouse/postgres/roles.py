@@ -39,9 +39,7 @@ SCHEMAS = (
 _READS = {LATEST.marts: (BI_READER, MARKETING_ROLE), MARKETING: (MARKETING_ROLE,), DELIVERY: (DELIVERY_ROLE,)}
 
 # Texts are compared and put into order byte by byte, as the embedded engine does it, and case is Unicode's.
-_BYTE_ORDER = (
-    "select 'Z' < 'a' and '_' < 'a' and 'z' < 'é' and lower('Ж') = 'ж'"
-)
+_BYTE_ORDER = "select 'Z' < 'a' and '_' < 'a' and 'z' < 'é' and lower('Ж') = 'ж'"
 
 # What people ask runs as bi_reader inside this function: no statement can change its role there, whatever it calls.
 _ASK = f"""
