@@ -186,7 +186,8 @@ class Intake:
 
     def _checker(self, connection: duckdb.DuckDBPyConnection, found: Sorted) -> Checker:
         odd = any(one.odd_spaces for one in found.fresh)
-        return Checker(connection, self.source, self.contract, self.settings.company.zone, odd_spaces=odd)
+        plain, zone = all(one.is_plain for one in found.fresh), self.settings.company.zone
+        return Checker(connection, self.source, self.contract, zone, odd_spaces=odd, is_plain=plain)
 
     def _known(self) -> dict[EntityName, list[str]]:
         return {reference.entity: self._raw_paths(reference.entity) for reference in self.contract.references}

@@ -69,7 +69,9 @@ class Checker:
         zone: str,
         *,
         odd_spaces: bool = True,
+        is_plain: bool = False,
     ) -> None:
+        self.is_plain = is_plain
         self.odd_spaces = odd_spaces
         self.connection = connection
         self.contract = contract
@@ -247,7 +249,8 @@ class Checker:
         return {name: sql for name, sql in found.items() if sql is not None}
 
     def _text(self, name: str, *, is_quick: bool) -> str:
-        text = expressions.text_of(name, self.contract.columns[name], odd_spaces=self.odd_spaces)
+        column = self.contract.columns[name]
+        text = expressions.text_of(name, column, odd_spaces=self.odd_spaces, is_plain=self.is_plain)
         return f"case when quick_{name} is null then {text} end" if is_quick else text
 
     @property

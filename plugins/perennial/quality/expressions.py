@@ -22,19 +22,22 @@ _VERSION_DIGITS = 20
 _UTC = "timezone('UTC', {})"
 
 
-def text_of(name: str, column: SourceColumn, *, odd_spaces: bool) -> str:
+def text_of(name: str, column: SourceColumn, *, odd_spaces: bool, is_plain: bool = False) -> str:
     """The value as text: transformed, and null when nothing is left of it.
 
     Most values have no space at their ends, which takes less time to see than to trim them. Without tabs and hard
-    spaces in the files the plain trim is enough.
+    spaces in the files the plain trim is enough; in plain ones, without blanks and quotation marks, there is nothing
+    to trim and no empty text.
     """
     ends = [" ", *(_ODD_SPACES if odd_spaces else "")]
     at_ends = " or ".join([f"{name} < '!'", *(f"ends_with({name}, {literal(one)})" for one in ends)])
     at_ends += f" or starts_with({name}, {literal(_HARD_SPACE)})" if odd_spaces else ""
     trimmed = f"trim({name}, {_SPACES})" if odd_spaces else f"trim({name})"
     stripped = f"case when {at_ends} then nullif({trimmed}, '') else {name} end"
+    if is_plain:
+        stripped = name
     done = {
-        "none": f"nullif({name}, '')",
+        "none": name if is_plain else f"nullif({name}, '')",
         "strip": stripped,
         "upper": f"upper({stripped})",
         "lower": f"lower({stripped})",

@@ -80,7 +80,10 @@ def write_while_reading(
     rows = checker.selected(rows, "file_no, record", knowns, f", {held}")
     rows = f"select *, {_by_file([name for name, _ in files])} as file, {_line(files)} as line from ({rows})"
     good = f"case when broken = 0 then true else put_aside(record, file_no, [{held}], extra) end"
+    # Rows are numbered in their order, by one thread; what a second one could do meanwhile costs more than it brings.
+    connection.execute("set threads = 1")
     written = copy_raw(checker, f"({rows}) where {good}", path, stamp)
+    connection.execute("reset threads")
     connection.remove_function("put_aside")
     _make_bad(checker, aside.table(), files)
     _make_good(checker, path, files)

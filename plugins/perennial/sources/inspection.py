@@ -48,6 +48,7 @@ class Inspected:
     line_column: str = ""  # of Excel, JSON and XML made Parquet: its column that has each row's line
     rejects: Path | None = None  # Parquet of what is no row of such a file: _line, _row, kind, raw
     odd_spaces: bool = True  # whether there may be white space other than blanks in it
+    is_plain: bool = False  # neither blanks nor quotation marks: a value has nothing at its ends, and is not empty
     problem: Problem | None = None
 
 
@@ -63,6 +64,7 @@ class _Text:
     pairs: int = 0
     last: bytes = b""
     odd_spaces: bool = False
+    is_plain: bool = True
     mistake: tuple[int, int, str] | None = None  # line, byte offset in the text, the likeliest encoding
     open_bytes: int = 0  # since the last end of a line
     long_line: int = 0  # the first that is longer than can be read
@@ -149,7 +151,14 @@ def _inspect_csv(path: Path, file: LandedFile, contract: SourceEntity, scratch: 
         _rewrite(path, readable, form, is_gzip=is_gzip)
         is_gzip = False
     return Inspected(
-        file, hasher.hexdigest(), text.lines, header, readable=readable, is_gzip=is_gzip, odd_spaces=text.odd_spaces
+        file,
+        hasher.hexdigest(),
+        text.lines,
+        header,
+        readable=readable,
+        is_gzip=is_gzip,
+        odd_spaces=text.odd_spaces,
+        is_plain=text.is_plain and not text.odd_spaces and _is_utf8(form),
     )
 
 
@@ -184,6 +193,7 @@ def _pass_over(text: _Text, chunk: bytes, form: FileFormat, *, final: bool = Fal
         text.pairs += text.last == b"\r" and chunk.startswith(b"\n")
         text.pairs += chunk.count(b"\r\n") if returns else 0  # a search for two bytes costs as much as all the rest
         text.odd_spaces = text.odd_spaces or b"\t" in chunk or not chunk.isascii()
+        text.is_plain = text.is_plain and b" " not in chunk and form.quote.encode() not in chunk
         text.last = chunk[-1:]
         text.size += len(chunk)
 
