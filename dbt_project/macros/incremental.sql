@@ -49,20 +49,29 @@
     {%- endif -%}
 {%- endmacro -%}
 
+{#- A condition: the row, of a table with such `units` and `zone` in its meta, is of a changed unit. True in a FULL build. -#}
+{%- macro is_changed_row(units, zone=none) -%}
+    {%- set conditions = [] -%}
+    {%- for relation, pairs in units.items() -%}
+        {%- set columns = {} -%}
+        {%- for own, theirs in pairs.items() -%}
+            {%- do columns.update({theirs: own}) -%}
+        {%- endfor -%}
+        {%- do conditions.append(in_changed(relation, columns)) -%}
+    {%- endfor -%}
+    {%- if zone -%}
+        {%- do conditions.append(in_changed_days(zone)) -%}
+    {%- endif -%}
+    {{ conditions | join(' and ') if conditions else 'true' }}
+{%- endmacro -%}
+
 {#- The strategy. meta.units: {model of changed units: {column of this table: column of the units}}, all of which must
     hold; meta.zone: a date of this table that for rows of changed units is always one of int_days_changed. -#}
 {%- macro get_incremental_replace_units_sql(arg_dict) -%}
     {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
     {%- set meta = model.config.meta -%}
     delete from {{ arg_dict['target_relation'] }}
-    where
-        {%- for units, pairs in meta['units'].items() %}
-        ({{ pairs | join(', ') }}) in (select {{ pairs.values() | join(', ') }} from {{ ref(units) }})
-        {{- ' and' if not loop.last or meta.get('zone') }}
-        {%- endfor %}
-        {%- if meta.get('zone') %}
-        {{ in_changed_days(meta['zone']) }}
-        {%- endif %};
+    where {{ is_changed_row(meta['units'], meta.get('zone')) }};
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arg_dict['temp_relation'] }}
 {%- endmacro -%}

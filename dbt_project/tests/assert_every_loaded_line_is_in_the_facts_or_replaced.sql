@@ -1,5 +1,8 @@
 -- L1, batch by batch: the rows that the ledger loaded for this run = lines in the facts + lines of deliveries that a
--- later one replaced + tombstones + lines dated after the business date, which this run must not see.
+-- later one replaced + tombstones + lines dated after the business date, which this run must not see. In a CHANGE the
+-- batches that changed are counted; what became of the others was seen when they came.
+{% set lines = source('raw', 'order_lines_changed' if is_change() else 'order_lines') %}
+{% set in_changed_batch = 'batch_id in (select batch_id from ' ~ source('raw', 'batches_changed') ~ ')' if is_change() else 'true' %}
 with
 
 -- The copy of the ledger holds this run's batches and no others.
@@ -8,7 +11,7 @@ batches as (
         batch_id,
         loaded
     from {{ source('raw', 'ledger_batches') }}
-    where entity = 'order_lines' and state = 'committed'
+    where entity = 'order_lines' and state = 'committed' and {{ in_changed_batch }}
 ),
 
 lines as (
@@ -21,7 +24,7 @@ lines as (
         count(*) filter (where _business_date <= {{ as_of() }} and _deleted) as tombstones,
         count(distinct coalesce(_version, '')) filter (where _business_date <= {{ as_of() }}) as versions,
         count(*) filter (where _business_date > {{ as_of() }}) as unseen
-    from {{ source('raw', 'order_lines') }}
+    from {{ lines }}
     group by _source, order_key, _batch_id, _file
 ),
 
@@ -33,6 +36,7 @@ facts as (
         file_name,
         count(*) as kept
     from {{ ref('fct_order_lines') }}
+    where {{ is_changed_row({'int_orders_changed': {'source': 'source', 'order_key': 'order_key'}}, 'ordered_on') }}
     group by source, order_key, batch_id, file_name
 ),
 
@@ -44,10 +48,10 @@ orders as (
     from facts
     union
     select
-        source,
+        _source as source,
         order_key
-    from lines
-    where tombstones > 0
+    from {{ source('raw', 'order_lines') }}
+    where _deleted and _business_date <= {{ as_of() }}
 ),
 
 accounted as (
@@ -64,7 +68,7 @@ accounted as (
         sum(coalesce(lines.tombstones, 0)) as tombstones,
         sum(coalesce(lines.unseen, 0)) as unseen
     from lines
-    full outer join facts
+    full outer join (select * from facts where {{ in_changed_batch }}) as facts
         on
             lines.source = facts.source
             and lines.order_key = facts.order_key

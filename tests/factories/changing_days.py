@@ -36,6 +36,7 @@ class ChangedWarehouse:
     warehouse: Warehouse
     known: Raw = field(default_factory=Raw)
     previous: date | None = None
+    unfinished: Raw = field(default_factory=Raw)  # rows of a change that came to no end
 
     def first(self, day: Day, command: str = "run") -> dict[str, str]:
         """A FULL build."""
@@ -47,6 +48,15 @@ class ChangedWarehouse:
         self._say_changed(day)
         return self._done(day, command, previous_as_of=str(self.previous), **variables)
 
+    def stopped(self, day: Day, *, after: str) -> dict[str, str]:
+        """A CHANGE that ends after the model `after`, as if it had been killed: the last complete build stays the last."""
+        self._say_changed(day)
+        self.known = self.known.joined(day.added)
+        self.unfinished = self.unfinished.joined(day.added)
+        self._join(day.joined)
+        given = {"previous_as_of": str(self.previous)}
+        return self.warehouse.dbt("run", day.as_of.isoformat(), "--select", f"+{after}", **given)
+
     def _done(self, day: Day, command: str, *options: str, **variables: Any) -> dict[str, str]:
         self.known = self.known.joined(day.added)
         self._join(day.joined)
@@ -55,7 +65,7 @@ class ChangedWarehouse:
         self.warehouse.execute(
             "create or replace table raw.identity_map_built as select client_ref, client_id from raw.identity_map"
         )
-        self.previous = day.as_of
+        self.previous, self.unfinished = day.as_of, Raw()
         return statuses
 
     def _join(self, joined: Mapping[str, str]) -> None:
@@ -72,13 +82,13 @@ class ChangedWarehouse:
         """Fill what prepare_build fills of a change: the rows of new batches, and of those with rows still to come."""
         batches: dict[str, tuple[int, str, bool]] = {}
         changed = Raw()
-        for name, rows in day.added.rows.items():
+        for name, rows in self.unfinished.joined(day.added).rows.items():
             changed.rows[name] = list(rows)
             for row in rows:
                 own = int(row["_batch_id"].rsplit("-", 1)[1])
                 batches[row["_batch_id"]] = (own, name, False)
         for name, rows in self.known.rows.items():
-            late = {row["_batch_id"] for row in rows if row["_business_date"] > str(self.previous)}
+            late = {row["_batch_id"] for row in rows if row["_business_date"] > str(self.previous)} - batches.keys()
             again = [row for row in rows if row["_batch_id"] in late]
             changed.rows[name] = [*changed.rows.get(name, []), *again]
             for row in again:
@@ -120,7 +130,7 @@ def contents(warehouse: Warehouse) -> dict[str, pa.Table]:
 def differences(changed: Warehouse, rebuilt: Warehouse, *, shown: int = 3) -> dict[str, Any]:
     """By table the rows that one of the two has and the other has not, as often; empty when all is equal, cell by cell."""
     left, right = contents(changed), contents(rebuilt)
-    found: dict[str, Any] = {name: "only in one of them" for name in left.keys() ^ right.keys()}
+    found: dict[str, Any] = dict.fromkeys(left.keys() ^ right.keys(), "only in one of them")
     with duckdb.connect() as connection:
         for name in left.keys() & right.keys():
             connection.register("l", left[name])

@@ -1,6 +1,7 @@
 {#- Many rules in one scan. Fails with one row per rule that is broken: the rule, and how many rows break it.
-    not_null, not_negative: columns; shares: columns that are null or in [0, 1]; rules: {sentence: SQL condition}. -#}
-{% test valid_rows(model, not_null=[], not_negative=[], shares=[], rules={}) %}
+    not_null, not_negative: columns; shares: columns that are null or in [0, 1]; rules: {sentence: SQL
+    condition}; units, zone: as in unique_combination. -#}
+{% test valid_rows(model, not_null=[], not_negative=[], shares=[], rules={}, units={}, zone=none) %}
 {%- set checks = [] -%}
 {%- for column in not_null -%}
     {%- do checks.append((column ~ ' is not null', column ~ ' is null')) -%}
@@ -22,6 +23,7 @@ counted as (
         count(*) filter (where {{ broken }}) as check_{{ loop.index }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ model }}
+    where {{ is_changed_row(units, zone) }}
 ),
 
 named as (
