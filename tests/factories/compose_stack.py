@@ -86,6 +86,12 @@ class Stack:
         """The image of PostgreSQL as its entry point leaves it: one superuser with the password, and no database."""
         self._database.start(self.services["database"]["environment"]["POSTGRES_PASSWORD"])
 
+    def exec_database(self, *words: str, given: bytes = b"") -> bytes:
+        """What `docker compose exec -T database WORDS` gives: a tool beside the server, on its socket."""
+        command = [str(self._database.programs / words[0]), *words[1:]]
+        environment = {**os.environ, "PGHOST": self._database.socket_folder, "PGPORT": str(self.ports[5432])}
+        return subprocess.run(command, env=environment, input=given, capture_output=True, check=True).stdout
+
     def database_log(self) -> str:
         """All that the server of PostgreSQL wrote."""
         return self._database.log()
@@ -196,6 +202,11 @@ class Database:
             session.autocommit = True
             session.cursor().execute("set log_statement = 'none'")
             session.cursor().execute("alter role postgres password %s", (password,))
+
+    @property
+    def socket_folder(self) -> str:
+        """Where its socket lies."""
+        return str(self._server.pgdata)
 
     def log(self) -> str:
         """All that the server wrote."""

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from factories.compose_stack import Stack
+from perennial.core.settings import REPOSITORY
 
 pytestmark = pytest.mark.integration
 
@@ -104,6 +105,33 @@ def test_L2_text_sorts_by_its_bytes_as_in_the_embedded_stores(stack):
     found = [row[0] for row in _ask(connection, f"select x from (values {values}) as t (x) order by x")]
     connection.close()
     assert found == sorted(texts)
+
+
+def test_a_backup_as_the_documents_tell_it_comes_back_whole_on_an_empty_server(stack, tmp_path_factory):
+    told = (REPOSITORY / "docs/deploy.md").read_text()
+    dump, restore = ("pg_dump -U postgres --format=custom", "pg_restore -U postgres --clean --if-exists --dbname")
+    assert dump in told
+    assert restore in told
+    connection = _connect(stack, "warehouse", "warehouse")
+    _ask(
+        connection,
+        "create schema marts; create table marts.m (x int primary key); insert into marts.m values (1), (2);"
+        "grant usage on schema marts to bi_reader; grant select on marts.m to bi_reader; select 1",
+    )
+    connection.close()
+    saved = stack.exec_database(*dump.split(), "warehouse")
+    other = Stack(tmp_path_factory.mktemp("other"))
+    try:
+        other.start_database()
+        assert other.run("databases").returncode == 0
+        other.exec_database(*restore.split(), "warehouse", given=saved)
+        connection = _connect(other, "warehouse", "warehouse")
+        assert _ask(connection, "select sum(x), pg_get_userbyid(relowner) from marts.m, pg_class "
+                    "where pg_class.oid = 'marts.m'::regclass group by 2") == [(3, "warehouse")]  # fmt: skip
+        assert _ask(connection, "select has_table_privilege('bi_reader', 'marts.m', 'select')") == [(True,)]
+        connection.close()
+    finally:
+        other.close()
 
 
 def test_run_again_it_keeps_what_is_there_and_sets_the_passwords_of_env(stack):

@@ -69,7 +69,7 @@ def test_every_service_becomes_healthy_by_its_own_check(stack, service):
 def test_airflow_says_that_all_its_parts_are_healthy_and_lets_nobody_in_without_the_password(stack, api):
     stack.until(api.healthy, 120, "all parts are healthy")
     for password in ("admin", "", stack.values["AIRFLOW_DB_PASSWORD"]):
-        with pytest.raises(OSError, match="40[01]"):
+        with pytest.raises(OSError, match=r"40[01]"):
             AirflowApi(stack.url, "admin", password).dags()
     assert (stack.home / "airflow/passwords.json").stat().st_mode & 0o777 == 0o600
 
