@@ -3,6 +3,13 @@ with
 
 amounts as (
     select
+        'fct_order_lines' as in_table,
+        original_currency,
+        ordered_on as happened_on
+    from {{ ref('fct_order_lines') }}
+    where amount is null
+    union all
+    select
         'fct_spend' as in_table,
         original_currency,
         spent_on as happened_on

@@ -1,8 +1,8 @@
 -- One row per order of which anything may have changed since the last complete build: its lines were delivered, its
--- client was joined or split, the catalogue moved a product of it, or a sale of it may be taken back by another line than
--- before. Empty in a FULL build. Where deliveries alone cannot tell which lines hold now (rows that came back from
--- quarantine, that were dated after the last build, or an order that was deleted once) is_scanned says that the order
--- is read from all of raw.
+-- client was joined or split, the catalogue moved a product of it, its currency has another rate on its day, or a sale
+-- of it may be taken back by another line than before. Empty in a FULL build. Where deliveries alone cannot tell which
+-- lines hold now (rows that came back from quarantine, that were dated after the last build, or an order that was
+-- deleted once) is_scanned says that the order is read from all of raw.
 {{ config(materialized='table') }}
 {% if is_change() %}
 with
@@ -53,6 +53,7 @@ orders as (
         goods_number in (select goods_number from {{ ref('int_goods_changed') }})
         or client_ref in (select client_ref from joined)
         or product_key in (select product_key from moved)
+        or (original_currency, ordered_on) in (select currency, business_date from {{ ref('int_rates_changed') }})
     {%- if goes_on() %}
     union all
     select
@@ -75,7 +76,7 @@ final as (
 
 select * from final
 {% else %}
-{% set _ = ref('int_goods_changed') %}
+{% set _ = [ref('int_goods_changed'), ref('int_rates_changed')] %}
 select
     cast(null as {{ dbt.type_string() }}) as source,
     cast(null as {{ dbt.type_string() }}) as order_key,

@@ -14,8 +14,13 @@ lines as (
     select
         *,
         {{ business_date('ordered_at') }} as business_day,
+        {{ original_currency('currency') }} as original_currency,
         line_kind in ('sale', 'return', 'cancellation') as is_merchandise
     from ({{ order_lines_at_work() }}) as at_work
+),
+
+rates as (
+    select * from {{ ref('int_exchange_rates') }}
 ),
 
 clients as (
@@ -37,11 +42,20 @@ final as (
         lines.goods_number,
         clients.client_id,
         lines.business_day as ordered_on,
-        case when lines.is_merchandise then lines.amount else 0 end as revenue,
+        lines.original_currency,
+        rates.rate,
+        case
+            when lines.is_merchandise
+                then {{ in_company_currency(
+                    counted_amount('lines.amount', 'lines.tax_amount'), 'lines.original_currency', 'rates.rate'
+                ) }}
+            else 0
+        end as revenue,
         case when lines.is_merchandise then lines.quantity else 0 end as units,
         cancelled.returned_at is not null as is_cancelled,
         {{ business_date('cancelled.returned_at') }} as cancelled_on
     from lines
+    left join rates on lines.original_currency = rates.currency and lines.business_day = rates.business_date
     left join clients on lines.client_ref = clients.client_ref
     left join cancelled
         on

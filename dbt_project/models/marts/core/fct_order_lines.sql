@@ -2,7 +2,10 @@
 with
 
 lines as (
-    select * from {{ ref('int_order_lines_netted') }}
+    select
+        *,
+        {{ counted_amount('amount', 'tax_amount') }} as original_amount
+    from {{ ref('int_order_lines_netted') }}
 ),
 
 final as (
@@ -16,17 +19,27 @@ final as (
         product_key,
         store_key,
         country,
+        sales_channel,
+        device,
         ordered_at,
         ordered_on,
         line_kind,
         quantity,
-        unit_price,
-        amount,
-        cast(discount_amount as decimal(18, 4)) as discount_amount,
+        {{ line_money('unit_price') }} as unit_price,
+        {{ line_money('original_amount') }} as amount,
+        {{ line_money('discount_amount') }} as discount_amount,
         cast(revenue as decimal(18, 4)) as revenue,
         cast(units as decimal(18, 4)) as units,
+        {{ line_money('tax_amount') }} as tax_amount,
+        {{ line_money('cost_amount') }} as cost_amount,
+        case
+            when line_kind in ('sale', 'return', 'cancellation')
+                then {{ line_money('original_amount - ' ~ counted_tax() ~ ' - cost_amount') }}
+        end as margin,
         is_cancelled,
         cancelled_on,
+        cast(original_amount as decimal(18, 4)) as original_amount,
+        original_currency,
         {{ currency() }} as currency
     from lines
 )
