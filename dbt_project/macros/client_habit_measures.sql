@@ -1,12 +1,15 @@
 {#- The other parts of client_measures: rhythm, variety, and what marketing did. Keyed (client_id, as_of_date). -#}
 
-{#- CTE `gaps`: days between consecutive order days. The deviation is made of exact sums, for an average that adds
-    doubles in the order of threads differs in its last digit from run to run (L2). -#}
+{#- CTE `gaps`: days between consecutive order days. Mean, deviation and trend are made of exact sums, for an average
+    that adds doubles in the order of threads differs in its last digit from run to run (L2). The trend is the slope of
+    the line through the gaps in their order: the sum of each gap times its number, which it needs, is
+    gaps * last day - sum of all days but the last, so it needs no numbering. -#}
 {%- macro gap_measures() -%}
 order_days as (
     select
         client_id,
         as_of_date,
+        ordered_on - cast('1970-01-01' as date) as day,
         ordered_on - lag(ordered_on) over (partition by client_id, as_of_date order by ordered_on) as gap_days
     from client_days
     where standing_orders > 0
@@ -19,7 +22,9 @@ gap_sums as (
         as_of_date,
         count(*) as order_days_total,
         count(gap_days) as gaps,
-        cast(sum(gap_days) as double precision) as gap_days_sum,
+        max(day) as last_day,
+        cast(sum(day) as bigint) as days_sum,
+        cast(max(day) - min(day) as double precision) as gap_days_sum,
         cast(sum(gap_days * gap_days) as double precision) as gap_days_squares,
         percentile_cont(0.5) within group (order by gap_days) as gap_days_median
     from order_days
@@ -33,7 +38,13 @@ gaps as (
         case
             when gaps >= 2
                 then sqrt(greatest(gap_days_squares - gap_days_sum * gap_days_sum / gaps, 0) / (gaps - 1))
-        end as gap_days_sd
+        end as gap_days_sd,
+        case
+            when gaps >= 3
+                then
+                    (12 * cast((gaps + 1) * last_day - days_sum as double precision) - 6 * (gaps + 1) * gap_days_sum)
+                    / cast(gaps * (gaps * gaps - 1) as double precision)
+        end as gap_days_trend
     from gap_sums
 )
 {%- endmacro -%}
@@ -62,8 +73,7 @@ departments as (
         as_of_date,
         count(bought_180d) as departments_180d,
         {{ ratio('max(greatest(bought_180d, 0))', 'sum(greatest(bought_180d, 0))') }} as top_department_share_180d,
-        (array_agg(department order by revenue_365d desc, department asc) filter (where revenue_365d > 0))[1]
-            as main_department_365d
+        {{ largest('department', 'revenue_365d', 'revenue_365d > 0') }} as main_department_365d
     from client_departments_365d
     group by client_id, as_of_date
 ),

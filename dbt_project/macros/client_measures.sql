@@ -30,13 +30,14 @@
     {{ return(edges | unique | sort) }}
 {%- endmacro -%}
 
-{#- The rows of a model of facts: of every client, or of those that an incremental run recomputes. -#}
-{%- macro client_facts(model) -%}
-    {%- if not execute %}{% do ref('int_clients_due') %}{% endif -%}
-    {%- if var('previous_as_of', none) is not none and is_incremental() -%}
-        (select * from {{ ref(model) }} where client_id in (select client_id from {{ ref('int_clients_due') }}))
+{#- The rows of a model of facts: of every client, or, where int_client_measures follows what changed, of those that are
+    due. -#}
+{%- macro client_facts(name) -%}
+    {%- set due = in_changed('int_clients_due', {'client_id': 'client_id'}) -%}
+    {%- if model.name == 'int_client_measures' and is_change() -%}
+        (select * from {{ ref(name) }} where {{ due }})
     {%- else -%}
-        {{ ref(model) }}
+        {{ ref(name) }}
     {%- endif -%}
 {%- endmacro -%}
 
@@ -67,17 +68,9 @@ sums as (
         known.client_id,
         known.as_of_date,
         known.signed_up_on,
-        {%- for part, columns in measured_parts().items() %}
-        {%- for column, absent in columns.items() %}
-        {%- set name = part ~ '.' ~ column %}
-        {{ name if absent is none else 'coalesce(%s, %s) as %s' % (name, absent, column) }}{{ ',' if not loop.last }}
-        {%- endfor %}
-        {{- ',' if not loop.last }}
-        {%- endfor %}
+        {{- columns_of_parts(measured_parts()) }}
     from known
-    {%- for part in measured_parts() %}
-    left join {{ part }} on known.client_id = {{ part }}.client_id and known.as_of_date = {{ part }}.as_of_date
-    {%- endfor %}
+    {{- joined_parts(measured_parts(), 'known', ['client_id', 'as_of_date']) }}
 )
 {%- endmacro -%}
 
@@ -92,7 +85,10 @@ sums as (
     {%- endfor -%}
     {{ return({
         'orders': orders,
-        'gaps': {'order_days_total': 0, 'gap_days_mean': none, 'gap_days_median': none, 'gap_days_sd': none},
+        'gaps': {
+            'order_days_total': 0, 'gap_days_mean': none, 'gap_days_median': none, 'gap_days_sd': none,
+            'gap_days_trend': none,
+        },
         'departments': {'departments_180d': 0, 'top_department_share_180d': none, 'main_department_365d': none},
         'stores': {'stores_180d': 0},
         'contacts': {
@@ -102,9 +98,28 @@ sums as (
     }) }}
 {%- endmacro -%}
 
-{#- The columns of `sums` but for its keys, as a select list. -#}
-{%- macro measured_columns() -%}
+{#- Joins of parts to a relation, by their keys. -#}
+{%- macro joined_parts(parts, relation, keys) -%}
+    {%- for part in parts %}
+    left join {{ part }} on
+        {%- for key in keys %} {{ relation }}.{{ key }} = {{ part }}.{{ key }}{{ ' and' if not loop.last }}{% endfor -%}
+    {%- endfor -%}
+{%- endmacro -%}
+
+{#- The columns of parts as a select list. -#}
+{%- macro columns_of_parts(parts) -%}
+    {%- for part, columns in parts.items() %}
+        {%- for column, absent in columns.items() %}
+        {%- set name = part ~ '.' ~ column %}
+        {{ name if absent is none else 'coalesce(%s, %s) as %s' % (name, absent, column) }}{{ ',' if not loop.last }}
+        {%- endfor %}
+        {{- ',' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro -%}
+
+{#- The columns of `rated` but for its keys. -#}
+{%- macro rated_columns() -%}
     {%- set columns = ['signed_up_on'] -%}
     {%- for part in measured_parts().values() %}{% do columns.extend(part) %}{% endfor -%}
-    {{ return(columns | join(',\n        ')) }}
+    {{ return(columns + (rates() | list)) }}
 {%- endmacro -%}

@@ -12,6 +12,60 @@
     cast(({{ moment }} at time zone 'UTC') at time zone '{{ zone }}' as date)
 {%- endmacro -%}
 
+{%- macro spark__business_date(moment, zone) -%}
+    cast(from_utc_timestamp({{ moment }}, '{{ zone }}') as date)
+{%- endmacro -%}
+
+{#- The hour of the business day, 0 to 23, of a UTC timestamp without a zone: what the wall clock showed (L25). -#}
+{%- macro business_hour(moment) -%}
+    {{ return(adapter.dispatch('business_hour', 'perennial')(moment, var('zone'))) }}
+{%- endmacro -%}
+
+{%- macro default__business_hour(moment, zone) -%}
+    cast(extract(hour from ({{ moment }} at time zone 'UTC') at time zone '{{ zone }}') as integer)
+{%- endmacro -%}
+
+{%- macro spark__business_hour(moment, zone) -%}
+    hour(from_utc_timestamp({{ moment }}, '{{ zone }}'))
+{%- endmacro -%}
+
+{#- sum / count as an amount, exact and half away from zero; null where nothing was counted. Both engines give the same
+    digits, which a detour over doubles would not. -#}
+{%- macro average_of(sum, count) -%}
+    {{ return(adapter.dispatch('average_of', 'perennial')(sum, count)) }}
+{%- endmacro -%}
+
+{%- macro default__average_of(sum, count) -%}
+    cast(round({{ sum }} / nullif({{ count }}, 0), 4) as decimal(18, 4))
+{%- endmacro -%}
+
+{%- macro duckdb__average_of(sum, count) -%}
+    {%- set ten_thousandths = 'cast(cast(%s as decimal(18, 4)) * 10000 as bigint)' % sum -%}
+    cast(
+        cast(
+            sign({{ sum }}) * divide(2 * abs({{ ten_thousandths }}) + {{ count }}, nullif(2 * {{ count }}, 0))
+            as decimal(22, 0)
+        ) * 0.0001 as decimal(18, 4)
+    )
+{%- endmacro -%}
+
+{#- Of the rows of a group, where the condition holds, the name with the largest value; of equals the first name. -#}
+{%- macro largest(name, value, condition) -%}
+    {{ return(adapter.dispatch('largest', 'perennial')(name, value, condition)) }}
+{%- endmacro -%}
+
+{%- macro default__largest(name, value, condition) -%}
+    (array_agg({{ name }} order by {{ value }} desc, {{ name }} asc) filter (where {{ condition }}))[1]
+{%- endmacro -%}
+
+{%- macro duckdb__largest(name, value, condition) -%}
+    arg_min({{ name }}, row(-({{ value }}), {{ name }})) filter (where {{ condition }})
+{%- endmacro -%}
+
+{%- macro spark__largest(name, value, condition) -%}
+    min_by({{ name }}, struct(-({{ value }}), {{ name }})) filter (where {{ condition }})
+{%- endmacro -%}
+
 {#- a / b as a double, null where b is zero or unknown: decimal division differs between engines. -#}
 {%- macro ratio(a, b) -%}
     {{ return(adapter.dispatch('ratio', 'perennial')(a, b)) }}
@@ -19,6 +73,10 @@
 
 {%- macro default__ratio(a, b) -%}
     cast({{ a }} as double precision) / nullif(cast({{ b }} as double precision), 0)
+{%- endmacro -%}
+
+{%- macro spark__ratio(a, b) -%}
+    cast({{ a }} as double) / nullif(cast({{ b }} as double), 0)
 {%- endmacro -%}
 
 {#- A bigint made of texts, for equal texts equal: narrow to keep and fast to look up, where a text is neither. Two keys

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "identity": Command("identity", "which client records are one client: candidates, merge, apart, undo, the log"),
     "sql": Command("sql", "ask the published warehouse a question"),
+    "metrics": Command("metrics", "what a metric means: formula in words, unit, window, sources, how to read it"),
     "status": Command("status", "what has landed, which days were run, what is published"),
     "warehouse": Command("warehouse", "what is published, what it was built from, old versions, whether all is there"),
     "sources": Command("sources", "check, preview and infer sources; fetch from outside systems by hand"),

@@ -7,7 +7,7 @@ with
 dates as ({{ date_rows(feature_dates()) }}
 ),
 
-sums as (
+rated as (
     select
         known.*,
         dates.as_of_date
@@ -16,8 +16,10 @@ sums as (
 ),
 {% else %}
 {{ client_measures(feature_dates()) }},
+
+{{ client_rates() }},
 {% endif %}
-{{ client_rates('sums') }},
+{{ client_ages('rated') }},
 
 {{ recent_measures() }},
 
@@ -40,7 +42,7 @@ final as (
         cast(measures.revenue_total as double precision) as revenue_total,
         cast(measures.units_90d as double precision) as units_90d,
         cast(measures.returned_amount_365d as double precision) as returned_amount_365d,
-        measures.average_order_365d,
+        cast(measures.average_order_365d as double precision) as average_order_365d,
         measures.lines_per_order_365d,
         measures.discount_share_365d,
         measures.returned_share_365d,

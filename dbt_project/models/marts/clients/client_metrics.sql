@@ -1,31 +1,54 @@
-{% set larger = 'order by revenue_total desc, client_id asc rows between unbounded preceding and 1 preceding' %}
 with
 
-sums as (
+known as (
     select
         *,
         {{ as_of() }} as as_of_date
     from {{ ref('int_client_measures') }}
 ),
 
-{{ client_rates('sums') }},
+clients as (
+    select * from {{ ref('dim_clients') }}
+),
 
 stages as (
     select * from {{ ref('client_lifecycle_events') }}
     where left_on is null
 ),
 
--- Quintiles of the clients who ever ordered; equal values share the lower quintile. Revenue in falling order makes the
--- concentration curve: class A carries the first 80 % of what clients bring, B the next 15 %, C the rest.
+deals as (
+    select
+        client_id,
+        {{ average_of("sum(case when outcome = 'won' then amount else 0 end)",
+                      "count(case when outcome = 'won' then amount end)") }} as average_won_amount,
+        {{ amount_of("sum(case when outcome = 'open' then amount else 0 end)") }} as open_pipeline
+    from {{ ref('fct_deals') }}
+    where client_id is not null
+    group by client_id
+),
+
+{{ client_ages('known') }},
+
+peers as (
+    select
+        clients.line_of_business,
+        {{ average_of(amount_of('sum(measures.revenue_365d)'), 'count(*)') }} as peer_revenue_365d
+    from measures
+    inner join clients on measures.client_id = clients.client_id
+    where measures.orders_total > 0 and clients.line_of_business is not null
+    group by clients.line_of_business
+),
+
+-- Fifths of the clients who ever ordered, and their place on the concentration curve.
 compared as (
     select
         client_id,
-        floor(5.0 * (rank() over (order by last_order_on) - 1) / count(*) over ()) + 1 as rfm_recency,
-        floor(5.0 * (rank() over (order by orders_365d) - 1) / count(*) over ()) + 1 as rfm_frequency,
-        floor(5.0 * (rank() over (order by revenue_365d) - 1) / count(*) over ()) + 1 as rfm_monetary,
+        {{ fifth('last_order_on') }} as rfm_recency,
+        {{ fifth('orders_365d') }} as rfm_frequency,
+        {{ fifth('revenue_365d') }} as rfm_monetary,
         {{ ratio('revenue_total', 'sum(revenue_total) over ()') }} as revenue_share_total,
-        {{ ratio('sum(greatest(revenue_total, 0)) over (' ~ larger ~ ')', 'sum(greatest(revenue_total, 0)) over ()') }}
-            as share_of_larger
+        {{ revenue_of_larger() }} as of_larger,
+        sum(greatest(revenue_total, 0)) over () as of_all
     from measures
     where orders_total > 0
 ),
@@ -37,58 +60,76 @@ final as (
         measures.signed_up_on,
         measures.first_order_on,
         measures.last_order_on,
+        {{ cohort_month('measures.first_order_on') }} as cohort_month,
         measures.recency_days,
         measures.days_since_first_order,
         measures.tenure_days,
-        {%- for days in var('metric_windows') %}
-        measures.orders_{{ days }}d,
+        {%- for column in money_columns() %}
+        measures.{{ column }},
         {%- endfor %}
-        measures.orders_total,
-        {%- for days in var('metric_windows') %}
-        measures.revenue_{{ days }}d,
-        {%- endfor %}
-        measures.revenue_total,
-        measures.units_90d,
-        measures.returned_amount_365d,
-        cast(measures.average_order_365d as decimal(18, 4)) as average_order_365d,
-        measures.lines_per_order_365d,
-        measures.discount_share_365d,
-        measures.orders_trend_90d,
-        measures.revenue_change_90d,
         measures.order_days_total,
         measures.gap_days_mean,
         measures.gap_days_median,
         measures.gap_days_sd,
+        measures.gap_days_trend,
         measures.recency_over_gap,
+        {{ cyclicality('measures.order_days_total', 'measures.gap_days_mean', 'measures.gap_days_sd') }}
+            as cyclicality_class,
+        case when measures.order_days_total >= 3 then {{ next_due_on('measures') }} end as next_due_on,
         case
-            when measures.order_days_total >= 3
-                then cast(ceil(measures.gap_days_median) as bigint) - measures.recency_days
+            when measures.order_days_total >= 3 then cast({{ next_due_on('measures') }} - measures.as_of_date as bigint)
         end as days_until_due,
         measures.departments_180d,
         measures.main_department_365d,
         measures.stores_180d,
-        measures.weekend_share_180d,
+        measures.usual_buying_hour,
+        measures.usual_reading_hour,
+        measures.first_touch_on,
+        measures.touches_before_first_order,
+        cast(measures.first_order_on - measures.first_touch_on as bigint) as decision_days,
+        case
+            when measures.first_order_on - measures.first_touch_on <= {{ days_var('impulse_days') }} then 'impulse'
+            when measures.first_order_on > measures.first_touch_on then 'considered'
+        end as decision_kind,
         measures.campaign_contacts_90d,
         measures.campaign_contacts_total,
         measures.last_campaign_contact_on,
         measures.redemptions_365d,
         measures.redemptions_total,
         measures.last_redemption_on,
+        measures.messages_received_90d,
+        measures.messages_opened_90d,
+        measures.messages_clicked_90d,
+        {{ ratio('measures.messages_opened_90d', 'measures.messages_received_90d') }} as open_share_90d,
+        {{ ratio('measures.messages_clicked_90d', 'measures.messages_received_90d') }} as click_share_90d,
+        measures.nps_score,
+        {{ nps_class('measures.nps_score') }} as nps_class,
+        measures.complaints_90d,
+        measures.complaints_total,
+        measures.complaints_open,
+        coalesce(deals.average_won_amount, measures.average_order_total) as average_project_value,
+        coalesce(deals.open_pipeline, 0) as open_pipeline,
+        peers.peer_revenue_365d,
+        {{ ratio('measures.revenue_365d', 'peers.peer_revenue_365d') }} as revenue_over_peers_365d,
+        clients.sex,
+        clients.age_band,
+        clients.income_band,
+        clients.region,
+        clients.device,
         coalesce(compared.revenue_share_total, 0) as revenue_share_total,
-        case
-            when coalesce(compared.share_of_larger, 0) < 0.8 and measures.revenue_total > 0 then 'A'
-            when coalesce(compared.share_of_larger, 0) < 0.95 and measures.revenue_total > 0 then 'B'
-            else 'C'
-        end as concentration_class,
-        cast(compared.rfm_recency as bigint) as rfm_recency,
-        cast(compared.rfm_frequency as bigint) as rfm_frequency,
-        cast(compared.rfm_monetary as bigint) as rfm_monetary,
+        {{ concentration_class('compared.of_larger', 'compared.of_all') }} as concentration_class,
+        compared.rfm_recency,
+        compared.rfm_frequency,
+        compared.rfm_monetary,
         coalesce(stages.stage, 'lead') as lifecycle_stage,
         cast(measures.as_of_date - stages.changed_on as bigint) as days_in_stage,
         {{ currency() }} as currency
     from measures
+    left join clients on measures.client_id = clients.client_id
     left join compared on measures.client_id = compared.client_id
     left join stages on measures.client_id = stages.client_id
+    left join deals on measures.client_id = deals.client_id
+    left join peers on clients.line_of_business = peers.line_of_business
 )
 
 select * from final

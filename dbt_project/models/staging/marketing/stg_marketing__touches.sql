@@ -8,7 +8,7 @@ final as (
         _source as source,
         touch_key,
         client_ref,
-        case when visitor_key is not null then substr(md5(_source || '|' || visitor_key), 1, 16) end as visitor_id,
+        case when visitor_key is not null then {{ visitor_id() }} end as visitor_id,
         touched_at,
         touch_channel,
         touch_kind,
