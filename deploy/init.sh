@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What Airflow's services find when they start (service `init` of docker-compose.yml): folders, the sign-in file, the
-# metadata and the ledger at their newest revision, the pool of the warehouse's one writer. Run again, it changes nothing.
+# metadata and the ledger at their newest revision, schemas and rights of the warehouse, the pool of its one writer. Run
+# again, it changes nothing.
 set -euo pipefail
 umask 077
 
@@ -13,4 +14,5 @@ unset PERENNIAL_ADMIN_PASSWORD
 python -P -m perennial check --only config
 airflow db migrate
 airflow pools set warehouse_writer 1 "One writer at a time in the warehouse"
+python -P -m perennial warehouse init
 python -P -m perennial status

@@ -86,6 +86,18 @@ def test_L22_readers_of_the_warehouse_are_roles_that_are_granted_and_nobody_logs
     connection.close()
 
 
+def test_the_warehouses_user_makes_schemas_and_rights_with_no_more_rights_than_it_has(stack):
+    stack.services["cli"]["command"] = [*stack.services["cli"]["entrypoint"], "warehouse", "init"]
+    for _again in range(2):
+        done = stack.run("cli")
+        assert done.returncode == 0, done.stderr
+        for role in ("bi_reader", "marketing"):
+            assert role in done.stdout
+    connection = _connect(stack, "warehouse", "warehouse")
+    assert _ask(connection, "select has_schema_privilege('bi_reader', 'marts', 'usage')") == [(True,)]
+    connection.close()
+
+
 def test_L22_without_the_right_password_nobody_is_let_in(stack):
     for wrong in ("", "airflow", "postgres", stack.values["LEDGER_DB_PASSWORD"]):
         with pytest.raises(psycopg2.OperationalError, match="password"):
@@ -115,7 +127,7 @@ def test_a_backup_as_the_documents_tell_it_comes_back_whole_on_an_empty_server(s
     connection = _connect(stack, "warehouse", "warehouse")
     _ask(
         connection,
-        "create schema marts; create table marts.m (x int primary key); insert into marts.m values (1), (2);"
+        "create schema if not exists marts; create table marts.m (x int primary key); insert into marts.m values (1), (2);"
         "grant usage on schema marts to bi_reader; grant select on marts.m to bi_reader; select 1",
     )
     connection.close()
