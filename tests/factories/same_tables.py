@@ -34,13 +34,14 @@ def differences(one: Settings, other: Settings, *, without: Collection[str] = ()
                 found[name] = "other columns"
                 continue
             query = f"select {', '.join(map(identifier, columns))} from {name}"
-            told = _difference(ours.query(query), theirs.query(query))
+            told = difference(ours.query(query), theirs.query(query))
             if told:
                 found[name] = told
     return found
 
 
-def _difference(ours: pa.Table, theirs: pa.Table) -> str | None:
+def difference(ours: pa.Table, theirs: pa.Table) -> str | None:
+    """What is not the same in two tables, types included, in words; None when nothing is."""
     types = [
         f"{a.name}: {a.type} and {b.type}" for a, b in zip(ours.schema, theirs.schema, strict=True) if a.type != b.type
     ]

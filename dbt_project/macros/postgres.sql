@@ -1,0 +1,36 @@
+{#- How tables of the build are made in PostgreSQL. -#}
+
+{#- Without a log, for a crash of the server only costs the next build, which is then a full one; and by one query, which
+    PostgreSQL may read in parallel, as it may not for an insert. An enforced contract's types are cast to, its names
+    and types are checked before as dbt does it. (dbt-postgres creates the table first and inserts.) -#}
+{%- macro postgres__create_table_as(temporary, relation, sql) -%}
+    {%- set contract = config.get('contract') -%}
+    create {{ 'temporary' if temporary else 'unlogged' }} table {{ relation }} as
+    {%- if contract.enforced %}
+    {{ get_assert_columns_equivalent(sql) }}
+    {%- endif %}
+    {%- if contract.enforced and not temporary %}
+    select
+        {%- for column in model.columns.values() %}
+        cast(typed.{{ adapter.quote(column.name) }} as {{ column.data_type }}) as {{ adapter.quote(column.name) }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from ({{ sql }}) as typed
+    {%- else %}
+    {{ sql }}
+    {%- endif %}
+{%- endmacro -%}
+
+{#- A hook after each table: what the planner knows of its rows, which nobody else tells it before the next model. -#}
+{%- macro keep_statistics(relation) -%}
+    {{ return(adapter.dispatch('keep_statistics', 'perennial')(relation)) }}
+{%- endmacro -%}
+
+{%- macro default__keep_statistics(relation) -%}
+{%- endmacro -%}
+
+{%- macro postgres__keep_statistics(relation) -%}
+    {%- if model.config.materialized in ['table', 'incremental'] -%}
+        analyze {{ relation }}
+    {%- endif -%}
+{%- endmacro -%}
