@@ -104,7 +104,8 @@ def require_storable(name: str, columns: Sequence[tuple[str, str]]) -> None:
 def write_parts(settings: Settings, connection: Connection, source: Source) -> PublishedTable:
     """Write the parts that do not exist yet: by month, or one."""
     (parts_dir(settings) / slug(source.spec.name)).mkdir(parents=True, exist_ok=True)
-    untouched = _untouched(connection, source)
+    there = parts_dir(settings)
+    untouched = [part for part in _untouched(connection, source) if (there / part.path).exists()]
     found = _checksums(connection, source, untouched) or ([] if untouched else [(None, 0, 0)])
     return source.table([*untouched, *(_write_part(settings, connection, source, part) for part in found)])
 
