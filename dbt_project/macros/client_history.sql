@@ -23,6 +23,15 @@
     cast(date_trunc('month', {{ day }}) as date)
 {%- endmacro -%}
 
+{#- How many months later than the first day's month the second day's is. -#}
+{%- macro months_between(first, second) -%}
+    cast(
+        12 * (extract(year from {{ second }}) - extract(year from {{ first }}))
+        + extract(month from {{ second }}) - extract(month from {{ first }})
+        as integer
+    )
+{%- endmacro -%}
+
 {#- The first day of the first month that is kept. -#}
 {%- macro history_starts() -%}
     cast({{ month_of(as_of()) }} - interval '{{ var('history_months') | int }} months' as date)

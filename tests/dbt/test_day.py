@@ -108,7 +108,7 @@ def test_a_client_of_sales_alone_has_the_country_of_her_order_and_is_marked(buil
 
 def test_departments_of_a_client_are_those_she_bought_and_kept(built):
     bought = built.query(
-        "select department, orders_180d, revenue_180d from marts.client_departments where client_id in (?, ?) order by all",
+        "select product_line, orders_180d, revenue_180d from marts.client_product_matrix where client_id in (?, ?) order by all",
         [client_ref(NAMESPACE, "1"), client_ref(NAMESPACE, "2")],
     )
     assert [tuple(row.values()) for row in bought] == [

@@ -50,7 +50,7 @@ CLIENTS = pa.schema(
         ("has_phone", pa.bool_()),
     ]
 )
-DEPARTMENTS = pa.schema([("client_id", pa.string()), ("department", pa.string())])
+LINES = pa.schema([("client_id", pa.string()), ("product_line", pa.string())])
 OTHERS = pa.schema(
     [
         ("reported_by", pa.string()),
@@ -158,12 +158,12 @@ def shop_tables(
 ) -> dict[str, pa.Table]:
     """The published tables that planning reads, without scores."""
     metrics = [{**{n: c[n] for n in METRICS.names if n != "as_of_date"}, "as_of_date": as_of} for c in clients]
-    bought = [{"client_id": c["client_id"], "department": name} for c in clients for name in c["departments"]]
+    bought = [{"client_id": c["client_id"], "product_line": name} for c in clients for name in c["departments"]]
     reported = [{"reported_by": "crm", "campaign_key": "x", **row} for row in others]
     return {
         "client_metrics": _table(metrics, METRICS),
         "dim_clients": _table([{n: c.get(n) for n in CLIENTS.names} for c in clients], CLIENTS),
-        "client_departments": _table(bought, DEPARTMENTS),
+        "client_product_matrix": _table(bought, LINES),
         "fct_campaign_contacts": _table(reported, OTHERS),
     }
 

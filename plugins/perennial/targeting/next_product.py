@@ -25,18 +25,19 @@ groups as (
     left join sizes as s on s.main_department = c.main_department
 ),
 overall as (
-    select d.department, count(distinct d.client_id) as buyers, (select count(*) from clients) as clients
-    from client_departments as d
+    select d.product_line as department, count(distinct d.client_id) as buyers, (select count(*) from clients) as clients
+    from client_product_matrix as d
     inner join clients as c on c.client_id = d.client_id
-    where d.department is not null
-    group by d.department
+    group by d.product_line
 ),
 by_group as (
-    select g.main_department, d.department, count(distinct d.client_id) as buyers, max(g.group_clients) as clients
-    from client_departments as d
+    select
+        g.main_department, d.product_line as department,
+        count(distinct d.client_id) as buyers, max(g.group_clients) as clients
+    from client_product_matrix as d
     inner join groups as g on g.client_id = d.client_id
-    where g.main_department is not null and d.department is not null
-    group by g.main_department, d.department
+    where g.main_department is not null
+    group by g.main_department, d.product_line
 ),
 popular as (
     select main_department, department, buyers, clients from by_group
@@ -80,7 +81,7 @@ ranked as (
     where
         t.share >= $least_share
         and not exists (
-            select 1 from client_departments as b where b.client_id = w.client_id and b.department = t.department
+            select 1 from client_product_matrix as b where b.client_id = w.client_id and b.product_line = t.department
         )
         and not exists (
             select 1 from p_never as n where n.campaign_id = w.campaign_id and n.department = t.department
@@ -95,7 +96,7 @@ where place = 1
 def choose_products(session: Session) -> None:
     """Make `t_next` (campaign_id, client_id, next_product, share, lift, main_department) for the cards that want it.
 
-    Reads t_clients, t_candidates, p_cards, p_never and the published client_departments (what was ever bought).
+    Reads t_clients, t_candidates, p_cards, p_never and the published client_product_matrix (what was ever bought).
     """
     make_table(session, "t_popular", _POPULARITY, {"least_group": LEAST_GROUP})
     make_table(session, "t_next", _NEXT, {"least_share": LEAST_SHARE})

@@ -1,5 +1,6 @@
--- One row per client, product department, business day and voided_on: orders in which the client bought from the
--- department that day, and the revenue of it. Products without a department are left out.
+-- One row per client, product department (the level that var product_line_level names), business day and voided_on:
+-- orders in which the client bought from it that day, their revenue, and the longest term in days of what was bought.
+-- Products without a department are left out.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_units',
@@ -20,8 +21,12 @@ lines as (
 ),
 
 products as (
-    select * from {{ ref('dim_products') }}
-    where department is not null
+    select
+        product_key,
+        {{ product_line() }} as department,
+        term_days
+    from {{ ref('dim_products') }}
+    where {{ product_line() }} is not null
 ),
 
 orders as (
@@ -44,7 +49,8 @@ parts as (
             when count(*) filter (where lines.line_kind = 'sale' and not lines.is_cancelled) = 0
                 then max(lines.cancelled_on)
         end as voided_on,
-        sum(lines.revenue) as revenue
+        sum(lines.revenue) as revenue,
+        max(case when lines.line_kind = 'sale' then products.term_days end) as term_days
     from lines
     inner join orders on lines.source = orders.source and lines.order_key = orders.order_key
     inner join products on lines.product_key = products.product_key
@@ -58,7 +64,8 @@ final as (
         ordered_on,
         voided_on,
         count(*) filter (where sale_lines > 0) as orders,
-        cast(sum(revenue) as decimal(18, 4)) as revenue
+        cast(sum(revenue) as decimal(18, 4)) as revenue,
+        cast(max(term_days) as bigint) as term_days
     from parts
     group by client_id, department, ordered_on, voided_on
 )

@@ -2,6 +2,7 @@
 -- first month on in which a fact changed, a client is known earlier or later than before, or days have passed; and the
 -- months that are too old to be kept. Empty in a FULL build.
 {{ config(materialized='table') }}
+{% set stages, days, clients = ref('client_lifecycle_events'), ref('int_days_changed'), ref('int_clients_changed') %}
 {% if is_change() %}
 with
 
@@ -23,17 +24,17 @@ known_now as (
     select
         client_id,
         changed_on as known_since
-    from {{ ref('client_lifecycle_events') }}
+    from {{ stages }}
     where stage_before is null
 ),
 
 changed_days as (
     select {{ date_literal(var('previous_as_of')) }} + 1 as changed_on
     union all
-    select business_date as changed_on from {{ ref('int_days_changed') }}
+    select business_date as changed_on from {{ days }}
     union all
     select least(known_now.known_since, known_before.known_since) as changed_on
-    from {{ ref('int_clients_changed') }} as changed
+    from {{ clients }} as changed
     left join known_now on changed.client_id = known_now.client_id
     left join known_before on changed.client_id = known_before.client_id
     where known_now.known_since is distinct from known_before.known_since

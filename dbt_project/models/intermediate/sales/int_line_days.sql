@@ -1,5 +1,5 @@
--- One row per product line (the level that var product_line_level names; '(none)' for products without one) and business
--- day: what was sold and came back, guests included.
+-- One row per product line (the level that var product_line_level names; '(none)' for products without one) and
+-- business day: what was sold and came back, guests included.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_units',

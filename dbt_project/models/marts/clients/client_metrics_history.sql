@@ -26,9 +26,7 @@ held as (
     from states
     inner join month_ends
         on states.state_on <= month_ends.ends_on and (states.next_on is null or states.next_on > month_ends.ends_on)
-    {%- if base_on %}
-    where month_ends.ends_on > {{ base_on }}
-    {%- endif %}
+    where {{ 'month_ends.ends_on > %s' % base_on if base_on else 'true' }}
 ),
 
 compared as (
@@ -112,9 +110,7 @@ between_month_ends as (
     where
         states.state_on >= {{ history_starts() }}
         and states.state_on not in (select ends_on from month_ends)
-    {%- if base_on %}
-        and states.state_on > {{ base_on }}
-    {%- endif %}
+        and {{ 'states.state_on > %s' % base_on if base_on else 'true' }}
 ),
 
 followed as (
