@@ -37,8 +37,7 @@ DAY = date(2017, 10, 1)
 @pytest.fixture
 def url(postgres):
     """A new, empty database."""
-    name = postgres.create()
-    return postgres.uri(name).replace("postgresql:", "postgresql+psycopg2:")
+    return postgres.uri(postgres.create())
 
 
 def _ledger(url):
@@ -130,7 +129,7 @@ def test_L16_of_processes_that_want_a_lock_at_once_one_has_it_and_the_others_are
 
 def test_a_server_that_was_restarted_is_met_by_the_next_transaction_as_if_nothing_had_been():
     with running_postgres() as server:
-        engine = _ledger(server.uri(server.create()).replace("postgresql:", "postgresql+psycopg2:"))
+        engine = _ledger(server.uri(server.create()))
         first = runs.open_run(engine, DAY, ("a",), "config")
         server.stop()
         server.start()

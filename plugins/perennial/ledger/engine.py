@@ -27,7 +27,7 @@ _ENGINES: WeakSet[sa.Engine] = WeakSet()
 @lru_cache(maxsize=8)
 def _engine(url: str) -> sa.Engine:
     # A server may have been restarted between two transactions: a connection is tried before it is used.
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    engine = sa.create_engine(_with_driver(url), pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_immediate)
@@ -35,6 +35,12 @@ def _engine(url: str) -> sa.Engine:
         sa.event.listen(engine, "begin", _wait_for_turn)
     _ENGINES.add(engine)
     return engine
+
+
+def _with_driver(url: str) -> str:
+    """An address of PostgreSQL as everyone writes it names no driver; ours is psycopg2."""
+    scheme, _, rest = url.partition("://")
+    return f"postgresql+psycopg2://{rest}" if scheme in {"postgresql", "postgres"} else url
 
 
 def _forget_connections() -> None:
