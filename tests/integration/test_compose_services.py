@@ -8,7 +8,7 @@ import re
 import pytest
 
 from factories.compose_stack import AIRFLOW, Stack
-from factories.small_shop import UNTIL, land_small_shop
+from factories.small_shop import UNTIL, land_one_more_day, land_small_shop
 from integration.running import tree
 from perennial.core.settings import load_settings
 from perennial.demo.airflow_api import AirflowApi
@@ -50,15 +50,22 @@ def done_day(stack, api):
     stack.until(lambda: set(api.dags()) >= DAGS, 300, "the DAGs are read")
     assert api.import_errors() == []
     land_small_shop(stack.home / "landing")
+    _until_done(stack, api, engine, UNTIL)
+    return engine
 
+
+def _until_done(stack, api, engine, day):
     def done():
         failed = [f"{task.dag_id}.{task.task_id}" for task in api.task_instances() if task.state == "failed"]
         assert not failed, (failed, stack.log("scheduler"))
         run = last_run(engine)
-        return run is not None and run.as_of == UNTIL and run.state == "done"
+        return run is not None and run.as_of == day and run.state == "done"
 
-    stack.until(done, DAY_SECONDS, "the day is done")
-    return engine
+    stack.until(done, DAY_SECONDS, f"the day {day} is done")
+
+
+def _lists(home, day):
+    return {name: digest for name, digest in tree(home / "outbox").items() if name.startswith(str(day))}
 
 
 @pytest.mark.parametrize("service", AIRFLOW)
@@ -82,10 +89,7 @@ def test_init_run_again_changes_nothing(stack):
 
 
 def test_L2_the_day_by_the_services_gives_the_lists_of_the_command_line_byte_for_byte(stack, done_day, small_home):
-    def lists(home):
-        return {name: digest for name, digest in tree(home / "outbox").items() if name.startswith(str(UNTIL))}
-
-    assert lists(stack.home) == lists(small_home.path) != {}
+    assert _lists(stack.home, UNTIL) == _lists(small_home.path, UNTIL) != {}
 
 
 def test_the_ledger_and_the_metadata_are_in_their_databases_and_nothing_of_them_is_a_file(stack, done_day):
@@ -115,8 +119,15 @@ def test_a_service_that_is_stopped_is_unhealthy_and_healthy_when_it_is_started_a
     stack.until_healthy("scheduler")
 
 
+def test_L2_L4_one_more_day_follows_what_changed_to_the_same_lists(stack, api, done_day, small_home):
+    land_one_more_day(stack.home / "landing", small_home.days[1])
+    _until_done(stack, api, done_day, small_home.days[1])
+    assert _lists(stack.home, small_home.days[1]) == _lists(small_home.path, small_home.days[1])
+    assert _lists(stack.home, UNTIL) == _lists(small_home.path, UNTIL), "what was handed over stays"
+
+
 def test_the_cli_sees_what_the_services_see(stack, done_day):
     stack.services["cli"]["command"] = [*stack.services["cli"]["entrypoint"], "lists", "--json"]
     done = stack.run("cli")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["as_of"] == str(UNTIL)
+    assert json.loads(done.stdout)["as_of"] >= str(UNTIL)
