@@ -57,6 +57,7 @@ client_departments_365d as (
         dates.as_of_date,
         facts.department,
         sum(facts.revenue) as revenue_365d,
+        max(case when facts.orders > 0 and {{ stands_on_date('facts') }} then 1 else 0 end) as is_bought_365d,
         sum(
             case when facts.ordered_on > dates.as_of_date - 180 and facts.orders > 0 and {{ stands_on_date('facts') }}
                 then facts.revenue
@@ -71,6 +72,7 @@ departments as (
     select
         client_id,
         as_of_date,
+        cast(sum(is_bought_365d) as bigint) as lines_bought_365d,
         count(bought_180d) as departments_180d,
         {{ ratio('max(greatest(bought_180d, 0))', 'sum(greatest(bought_180d, 0))') }} as top_department_share_180d,
         {{ largest('department', 'revenue_365d', 'revenue_365d > 0') }} as main_department_365d

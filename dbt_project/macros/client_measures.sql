@@ -89,7 +89,10 @@ sums as (
             'order_days_total': 0, 'gap_days_mean': none, 'gap_days_median': none, 'gap_days_sd': none,
             'gap_days_trend': none,
         },
-        'departments': {'departments_180d': 0, 'top_department_share_180d': none, 'main_department_365d': none},
+        'departments': {
+            'lines_bought_365d': 0, 'departments_180d': 0, 'top_department_share_180d': none,
+            'main_department_365d': none,
+        },
         'stores': {'stores_180d': 0},
         'contacts': {
             'campaign_contacts_90d': 0, 'campaign_contacts_total': 0, 'last_campaign_contact_on': none,

@@ -20,8 +20,8 @@
 {#- What is summed per client over every window, the window before it, and life: (name, column of client_days). -#}
 {%- macro summed() -%}
     {{ return({
-        'orders': 'standing_orders', 'revenue': 'revenue', 'units': 'units', 'sold_amount': 'sold_amount',
-        'discount': 'discount', 'returned_amount': 'returned_amount',
+        'orders': 'standing_orders', 'revenue': 'revenue', 'margin': 'margin', 'units': 'units',
+        'sold_amount': 'sold_amount', 'discount': 'discount', 'returned_amount': 'returned_amount',
     }) }}
 {%- endmacro -%}
 

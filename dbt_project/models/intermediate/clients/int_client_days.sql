@@ -33,7 +33,8 @@ final as (
         cast(sum(sold_amount) as decimal(18, 4)) as sold_amount,
         cast(sum(returned_amount) as decimal(18, 4)) as returned_amount,
         cast(sum(discount) as decimal(18, 4)) as discount,
-        cast(sum(units) as decimal(18, 4)) as units
+        cast(sum(units) as decimal(18, 4)) as units,
+        cast(coalesce(sum(margin), 0) as decimal(18, 4)) as margin
     from orders
     group by client_id, ordered_on, voided_on
 )

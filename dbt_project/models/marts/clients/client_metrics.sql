@@ -27,6 +27,10 @@ deals as (
     group by client_id
 ),
 
+offered as (
+    select count(distinct {{ product_line() }}) as lines_offered from {{ ref('dim_products') }}
+),
+
 {{ client_ages('known') }},
 
 peers as (
@@ -79,6 +83,8 @@ final as (
         case
             when measures.order_days_total >= 3 then cast({{ next_due_on('measures') }} - measures.as_of_date as bigint)
         end as days_until_due,
+        measures.lines_bought_365d,
+        {{ ratio('measures.lines_bought_365d', 'offered.lines_offered') }} as lines_share_365d,
         measures.departments_180d,
         measures.main_department_365d,
         measures.stores_180d,
@@ -125,6 +131,7 @@ final as (
         cast(measures.as_of_date - stages.changed_on as bigint) as days_in_stage,
         {{ currency() }} as currency
     from measures
+    cross join offered
     left join clients on measures.client_id = clients.client_id
     left join compared on measures.client_id = compared.client_id
     left join stages on measures.client_id = stages.client_id
