@@ -11,6 +11,9 @@ orders as (
         sum(other_amount) as other_amount,
         sum(discount) as discount,
         sum(units) as units,
+        sum(cost) as cost,
+        sum(margin) as margin,
+        sum(revenue) filter (where margin is not null) as margin_revenue,
         count(*) filter (where counts_as_order) as orders,
         sum(revenue) filter (where client_id is null) as guest_revenue,
         count(*) filter (where counts_as_order and client_id is null) as guest_orders
@@ -30,6 +33,6 @@ from orders
 full outer join days on orders.ordered_on = days.business_date
 where
     days.business_date is null
-    {%- for column in columns + ['guest_revenue', 'guest_orders'] %}
+    {%- for column in columns + ['cost', 'margin', 'margin_revenue', 'guest_revenue', 'guest_orders'] %}
     or coalesce(orders.{{ column }}, 0) <> days.{{ column }}
     {%- endfor %}

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from factories.changing_days import ChangedWarehouse, Day, differences
 from factories.dbt_warehouse import NAMESPACE, Raw, Warehouse, line
 from perennial.core.ids import client_ref
 
@@ -31,6 +32,10 @@ def world() -> Raw:
     raw.add("order_lines", AS_OF, [
         line("first", "buyer", "1970-01-02", "1.00"), line("later", "buyer", "2017-05-02", "10.00"),
         line("other", "firm", "2017-05-03", "20.00", device="mobile"),
+        line("abroad", "firm", "2017-05-03", "12.00", currency="eur", tax_amount="2.00", cost_amount="7.00",
+             sales_channel="web", discount_amount="1.00"),
+        line("back", "firm", "2017-05-03", "-12.00", currency="EUR", tax_amount="-2.00", cost_amount="-7.00",
+             quantity=-1, line_kind="return"),
     ], batch_seq=2)  # fmt: skip
     people = [{"client_key": f"b{n}", "birth_date": born} for n, born in enumerate(BORN)]
     people = [
@@ -98,7 +103,7 @@ def _clock_change_lines() -> list[dict[str, object]]:
 @pytest.fixture(scope="module")
 def built_world(tmp_path_factory, parsed):
     warehouse = Warehouse(tmp_path_factory.mktemp("world") / "build.duckdb", parsed).fill(world(), AS_OF)
-    return warehouse, warehouse.build(AS_OF, fiscal_year_starts=FISCAL)
+    return warehouse, warehouse.build(AS_OF, fiscal_year_starts=FISCAL, revenue_includes_tax=False)
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +177,25 @@ def test_L25_around_both_clock_changes_an_order_is_of_the_day_on_the_shops_wall(
     assert [counted[day] for day in CHANGES] == [50, 46]  # two in each of 25 and of 23 hours
 
 
+def test_a_sale_abroad_and_its_return_are_converted_without_their_tax_and_take_each_other_back(shop):
+    columns = "original_amount, amount, revenue, discount_amount, tax_amount, cost_amount, margin, original_currency"
+    sold, back = rows(
+        shop, f"select {columns} from marts.fct_order_lines where order_key in ('abroad', 'back') order by 2 desc"
+    )
+    rate = Decimal("1.09999999")
+
+    def exact(amount: str) -> Decimal:
+        return (Decimal(amount) * rate).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+
+    revenue, margin = exact("10"), exact("3")
+    assert sold == (Decimal(10), revenue, revenue, exact("1"), exact("2"), exact("7"), margin, "EUR")
+    assert back == (Decimal(-10), -revenue, -revenue, Decimal(0), exact("-2"), exact("-7"), -margin, "EUR")
+    kpi = rows(
+        shop, "select revenue, margin, margin_revenue, returns from marts.kpi_daily where business_date = '2017-05-03'"
+    )
+    assert kpi == [(Decimal(20), Decimal(0), Decimal(0), 1)]
+
+
 def test_spend_is_converted_by_the_latest_rate_on_or_before_its_day_and_the_last_word_holds(shop):
     found = rows(
         shop, "select spend_channel, original_currency, original_amount, amount from marts.fct_spend order by all"
@@ -230,6 +254,28 @@ def test_substitutes_are_the_nearest_in_price_of_the_same_group(shop):
     # what is said of s1 last names no group
     in_order = [key for key in in_order if key != "s1"]
     assert found == [(key,) for key in in_order[1:6]]
+
+
+def test_L4_a_rate_that_comes_late_or_is_corrected_changes_the_orders_of_its_days_as_a_rebuild_does(tmp_path, parsed):
+    def bought(order: str, day: str, **more: object) -> dict[str, object]:
+        return line(order, "buyer", day, "10.00", currency="EUR", **more)
+
+    def given(day: str, rate: str) -> dict[str, object]:
+        return {"rate_on": day, "currency": "EUR", "rate": rate}
+
+    first = Raw().add("order_lines", "2017-05-04", [bought("a", "2017-05-02"), bought("b", "2017-05-03", device="tv")])
+    first.add("exchange_rates", "2017-05-04", [given("2017-05-01", "1.1"), given("2017-05-04", "1.4")])
+    second = Raw().add("order_lines", "2017-05-05", [bought("c", "2017-05-05")], batch_seq=2)
+    second.add("exchange_rates", "2017-05-05", [given("2017-05-03", "1.2"), given("2017-05-04", "1.5")], batch_seq=2)
+    days = [Day(date(2017, 5, 4), first, {}), Day(date(2017, 5, 5), second, {})]
+    changed = ChangedWarehouse(Warehouse(tmp_path / "build.duckdb", parsed))
+    changed.first(days[0])
+    assert {said for said in changed.then(days[1]).values()} == {"success"}
+    found = rows(changed.warehouse, "select order_key, revenue from marts.fct_orders order by 1")
+    assert found == [("a", Decimal(11)), ("b", Decimal(12)), ("c", Decimal(15))]
+    anew = ChangedWarehouse(Warehouse(tmp_path / "anew.duckdb", parsed))
+    anew.first(Day(days[1].as_of, changed.known, {}))
+    assert differences(changed.warehouse, anew.warehouse) == {}
 
 
 def test_a_missing_rate_stops_the_build_and_is_told_by_currency_and_days(shop, tmp_path):

@@ -28,6 +28,9 @@ final as (
         cast(sum(sold_amount) as decimal(18, 4)) as sold_amount,
         cast(sum(returned_amount) as decimal(18, 4)) as returned_amount,
         cast(sum(other_amount) as decimal(18, 4)) as other_amount,
+        cast(coalesce(sum(cost), 0) as decimal(18, 4)) as cost,
+        cast(coalesce(sum(margin), 0) as decimal(18, 4)) as margin,
+        cast(coalesce(sum(revenue) filter (where margin is not null), 0) as decimal(18, 4)) as margin_revenue,
         cast(sum(discount) as decimal(18, 4)) as discount,
         cast(sum(units) as decimal(18, 4)) as units
     from orders

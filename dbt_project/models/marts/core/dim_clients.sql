@@ -13,8 +13,18 @@ first_orders as (
     group by client_id
 ),
 
-seen as (
-    select * from {{ ref('int_clients_seen') }}
+ordered as (
+    select * from {{ ref('int_clients_ordered') }}
+),
+
+devices as (
+    select
+        client_id,
+        device,
+        row_number() over (partition by client_id order by count(*) desc, device asc) as place
+    from {{ ref('fct_touches') }}
+    where client_id is not null and device is not null
+    group by client_id, device
 ),
 
 final as (
@@ -27,7 +37,7 @@ final as (
         first_orders.first_order_on,
         coalesce(clients.client_kind, 'person') as client_kind,
         clients.company_name,
-        coalesce(clients.country, seen.country) as country,
+        coalesce(clients.country, ordered.country) as country,
         clients.region,
         clients.sex,
         clients.age,
@@ -41,12 +51,14 @@ final as (
         clients.line_of_business,
         clients.revenue_band,
         clients.employees,
-        seen.device,
+        coalesce(ordered.device, devices.device) as device,
+        ordered.sales_channel,
         clients.has_email,
         clients.has_phone
     from clients
     left join first_orders on clients.client_id = first_orders.client_id
-    left join seen on clients.client_id = seen.client_id
+    left join ordered on clients.client_id = ordered.client_id
+    left join devices on clients.client_id = devices.client_id and devices.place = 1
 )
 
 select * from final

@@ -1,5 +1,6 @@
 {% set amounts = [
-    'revenue', 'guest_revenue', 'sold_amount', 'returned_amount', 'other_amount', 'discount', 'units',
+    'revenue', 'guest_revenue', 'sold_amount', 'returned_amount', 'other_amount', 'discount', 'cost', 'margin',
+    'margin_revenue', 'units',
 ] %}
 {% set counts = ['orders', 'guest_orders', 'buyers', 'returns'] %}
 with
