@@ -51,7 +51,7 @@ final as (
         {%- for each in counts %}
         cast(coalesce(orders.{{ each }}, 0) as bigint) as {{ each }},
         {%- endfor %}
-        cast({{ ratio('orders.revenue', 'orders.orders') }} as decimal(18, 4)) as average_order,
+        {{ average_of('orders.revenue', 'orders.orders') }} as average_order,
         cast(coalesce(new_clients.new_clients, 0) as bigint) as new_clients,
         cast(coalesce(spend.spend, 0) as decimal(18, 4)) as spend,
         {{ currency() }} as currency
