@@ -7,7 +7,9 @@ from datetime import date
 import pytest
 
 from factories.changing_days import ChangedWarehouse, Day, contents, differences, random_days
+from factories.databases import running_postgres
 from factories.dbt_warehouse import Raw, Warehouse, line, small_world
+from factories.postgres_warehouse import PostgresWarehouse, new_database
 
 
 def _good(statuses: dict[str, str]) -> dict[str, str]:
@@ -30,6 +32,19 @@ def test_L4_a_history_that_is_loaded_day_by_day_equals_its_rebuild_in_every_tabl
         assert _good(changed.then(day)) == {}
     assert differences(changed.warehouse, _rebuilt(tmp_path / "anew", parsed, changed, days[-1])) == {}
     assert len(contents(changed.warehouse)) >= 25
+
+
+@pytest.mark.slow
+def test_L4_on_postgresql_too_a_history_that_is_loaded_day_by_day_equals_its_rebuild(tmp_path):
+    days = random_days(1)
+    with running_postgres() as server:
+        changed = ChangedWarehouse(PostgresWarehouse(new_database(server), tmp_path / "changed"))
+        assert _good(changed.first(days[0])) == {}
+        for day in days[1:]:
+            assert _good(changed.then(day)) == {}
+        anew = ChangedWarehouse(PostgresWarehouse(new_database(server), tmp_path / "anew"))
+        assert _good(anew.first(Day(days[-1].as_of, changed.known, days[-1].joined))) == {}
+        assert differences(changed.warehouse, anew.warehouse) == {}
 
 
 @pytest.mark.slow

@@ -12,9 +12,11 @@ import duckdb
 import pyarrow as pa
 
 from factories.dbt_warehouse import NAMESPACE, Raw, Warehouse
+from factories.postgres_warehouse import PostgresWarehouse
 from perennial.contracts.entities import ENTITIES
 from perennial.core.ids import client_ref
 
+AnyWarehouse = Warehouse | PostgresWarehouse
 COMPARED = ("intermediate", "marts", "private")
 CHANGES_ALONE = ("_changed", "int_clients_due")  # of one change: in a full build they are empty
 START = date(2017, 6, 1)
@@ -33,7 +35,7 @@ class Day:
 class ChangedWarehouse:
     """`first` builds all, `then` changes it."""
 
-    warehouse: Warehouse
+    warehouse: AnyWarehouse
     known: Raw = field(default_factory=Raw)
     previous: date | None = None
     unfinished: Raw = field(default_factory=Raw)  # rows of a change that came to no end
@@ -62,7 +64,7 @@ class ChangedWarehouse:
         self._join(day.joined)
         without = ["--exclude-resource-type", "unit_test"] if command == "build" else []
         statuses = self.warehouse.dbt(command, day.as_of.isoformat(), *options, *without, **variables)
-        self.warehouse.execute(
+        self._change_raw(
             "create or replace table raw.identity_map_built as select client_ref, client_id from raw.identity_map"
         )
         self.previous, self.unfinished = day.as_of, Raw()
@@ -74,9 +76,20 @@ class ChangedWarehouse:
             f"('{client_ref(NAMESPACE, key)}', '{client_ref(NAMESPACE, to)}', 'email', 'x', null, null)"
             for key, to in sorted(pairs.items())
         )
-        self.warehouse.execute("delete from raw.identity_map")
+        self._change_raw("delete from raw.identity_map")
         if rows:
-            self.warehouse.execute(f"insert into raw.identity_map values {rows}")
+            self._change_raw(f"insert into raw.identity_map values {rows}")
+        if isinstance(self.warehouse, PostgresWarehouse):
+            self.warehouse.take_raw()
+
+    @property
+    def _raw_file(self) -> str:
+        on_postgres = isinstance(self.warehouse, PostgresWarehouse)
+        return str(self.warehouse.raw_copy if on_postgres else self.warehouse.path)
+
+    def _change_raw(self, sql: str) -> None:
+        with duckdb.connect(self._raw_file) as connection:
+            connection.execute(sql)
 
     def _say_changed(self, day: Day) -> None:
         """Fill what prepare_build fills of a change: the rows of new batches, and of those with rows still to come."""
@@ -93,7 +106,7 @@ class ChangedWarehouse:
             changed.rows[name] = [*changed.rows.get(name, []), *again]
             for row in again:
                 batches[row["_batch_id"]] = (int(row["_batch_id"].rsplit("-", 1)[1]), name, True)
-        with duckdb.connect(str(self.warehouse.path)) as connection:
+        with duckdb.connect(self._raw_file) as connection:
             for name in ENTITIES:
                 connection.execute(f"delete from raw.{name}_changed")
                 _insert(connection, f"raw.{name}", day.added.rows.get(name, []))
@@ -113,21 +126,22 @@ def _insert(connection: Any, table: str, rows: Iterable[Mapping[str, Any]]) -> N
         connection.execute(f"insert into {table} ({', '.join(row)}) values ({marks})", list(row.values()))
 
 
-def contents(warehouse: Warehouse) -> dict[str, pa.Table]:
+def contents(warehouse: AnyWarehouse) -> dict[str, pa.Table]:
     """Every table and view of the schemas that are compared."""
+    found = warehouse.contents(COMPARED) if isinstance(warehouse, PostgresWarehouse) else _contents_of(warehouse)
+    return {name: table for name, table in found.items() if not name.endswith(CHANGES_ALONE)}
+
+
+def _contents_of(warehouse: Warehouse) -> dict[str, pa.Table]:
     with duckdb.connect(str(warehouse.path), read_only=True) as connection:
         names = connection.execute(
             "select table_schema, table_name from information_schema.tables where table_schema in ? order by all",
             [list(COMPARED)],
         ).fetchall()
-        return {
-            f"{schema}.{name}": connection.sql(f"from {schema}.{name}").to_arrow_table()
-            for schema, name in names
-            if not name.endswith(CHANGES_ALONE)
-        }
+        return {f"{schema}.{name}": connection.sql(f"from {schema}.{name}").to_arrow_table() for schema, name in names}
 
 
-def differences(changed: Warehouse, rebuilt: Warehouse, *, shown: int = 3) -> dict[str, Any]:
+def differences(changed: AnyWarehouse, rebuilt: AnyWarehouse, *, shown: int = 3) -> dict[str, Any]:
     """By table the rows that one of the two has and the other has not, as often; empty when all is equal, cell by cell."""
     left, right = contents(changed), contents(rebuilt)
     found: dict[str, Any] = dict.fromkeys(left.keys() ^ right.keys(), "only in one of them")
@@ -139,9 +153,7 @@ def differences(changed: Warehouse, rebuilt: Warehouse, *, shown: int = 3) -> di
                 ("changed alone", "from l except all from r"),
                 ("rebuilt alone", "from r except all from l"),
             ):
-                rows = (
-                    connection.execute(f"select * from ({sql}) order by all limit {shown}").to_arrow_table().to_pylist()
-                )
+                rows = connection.sql(f"select * from ({sql}) order by all limit {shown}").to_arrow_table().to_pylist()
                 if rows:
                     found.setdefault(name, {})[title] = rows
     return found

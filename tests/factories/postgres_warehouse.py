@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import duckdb
+import pyarrow as pa
 
 from factories.databases import Postgres
 from factories.dbt_warehouse import PROJECT, Raw
@@ -50,10 +51,19 @@ class PostgresWarehouse:
     def fill(self, raw: Raw, as_of: str) -> PostgresWarehouse:
         """Write schema raw, as the embedded factory writes it: its tables are copied."""
         self.target.mkdir(parents=True, exist_ok=True)
-        copy = self.target / "copied.duckdb"
-        copy.unlink(missing_ok=True)
-        EmbeddedWarehouse(copy, self.target).fill(raw, as_of)
-        with open_session(self.settings) as session, duckdb.connect(str(copy), read_only=True) as source:
+        self.raw_copy.unlink(missing_ok=True)
+        EmbeddedWarehouse(self.raw_copy, self.target).fill(raw, as_of)
+        self.take_raw()
+        return self
+
+    @property
+    def raw_copy(self) -> Path:
+        """The DuckDB file that schema raw is copied from."""
+        return self.target / "copied.duckdb"
+
+    def take_raw(self) -> None:
+        """Copy schema raw from the file."""
+        with open_session(self.settings) as session, duckdb.connect(str(self.raw_copy), read_only=True) as source:
             make_schemas(session)
             names = source.execute("select table_name from duckdb_tables() where schema_name = 'raw'").fetchall()
             for (name,) in names:
@@ -63,7 +73,19 @@ class PostgresWarehouse:
                 session.append(name, table.to_batches(), table.schema, into="raw")
                 session.execute(f'analyze raw."{name}"')
             session.commit()
-        return self
+
+    def contents(self, schemas: Sequence[str]) -> dict[str, pa.Table]:
+        """Every table and view of the schemas, `marts` being those that are built."""
+        places = {"build" if schema == "marts" else schema: schema for schema in schemas}
+        with open_session(self.settings) as session:
+            names = session.rows(
+                "select table_schema::text, table_name::text from information_schema.tables order by 1, 2"
+            )
+            return {
+                f"{places[place]}.{name}": session.table(f'select * from {place}."{name}"')
+                for place, name in [(str(row[0]), str(row[1])) for row in names]
+                if place in places
+            }
 
     def dbt(self, command: str, as_of: str, *options: str, **variables: Any) -> dict[str, str]:
         """Run dbt; gives the status of every node by name. Raises AssertionError when dbt itself stops."""
