@@ -11,7 +11,7 @@ A part is named by its rows, in any order: equal rows are the same file, whoever
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -104,46 +104,52 @@ def require_storable(name: str, columns: Sequence[tuple[str, str]]) -> None:
 def write_parts(settings: Settings, connection: Connection, source: Source) -> PublishedTable:
     """Write the parts that do not exist yet: by month, or one."""
     (parts_dir(settings) / slug(source.spec.name)).mkdir(parents=True, exist_ok=True)
-    there = parts_dir(settings)
-    untouched = [part for part in _untouched(connection, source) if (there / part.path).exists()]
-    found = _checksums(connection, source, untouched) or ([] if untouched else [(None, 0, 0)])
+    untouched, where = _untouched(settings, connection, source)
+    found = _checksums(connection, source, where) or ([] if untouched else [(None, 0, 0)])
     return source.table([*untouched, *(_write_part(settings, connection, source, part) for part in found)])
 
 
-def _untouched(connection: Connection, source: Source) -> list[Part]:
-    """The former parts of the months that the build did not touch; none when it does not say, or does not add up."""
+def _untouched(settings: Settings, connection: Connection, source: Source) -> tuple[list[Part], str]:
+    """The former parts of the months that the build did not touch, and SQL of the rows that are looked at.
+
+    No part and every row when the build does not say, when it does not add up, or when a file is gone.
+    """
     former = source.former
     if source.days is None or former is None or not source.spec.date_column:
-        return []
+        return [], "true"
     if former.columns != tuple(source.columns) or former.order != source.order:
-        return []
-    months = connection.execute(f"select distinct date_trunc('month', business_date) from {source.days}").fetchall()
-    touched = {"all", "none", *(f"{month:%Y-%m}" for (month,) in months if month is not None)}
-    kept = [part for part in former.parts if part.key not in touched]
-    # The count costs nothing, and finds rows that came or went without their day being named.
-    in_others = first_value(connection, f"select count(*) from {source.relation}") - sum(part.rows for part in kept)
-    looked_at = first_value(connection, f"select count(*) from {source.relation} where {_not_of(source, kept)}")
-    return kept if in_others == looked_at else []
+        return [], "true"
+    touched = _months(connection, source.days)
+    kept = [part for part in former.parts if part.key not in {"all", "none", *(f"{month:%Y-%m}" for month in touched)}]
+    where = _of_months(source.spec.date_column, touched)
+    # The counts cost next to nothing, and find rows that came or went without their day being named.
+    rows = first_value(connection, f"select count(*) from {source.relation}")
+    looked_at = first_value(connection, f"select count(*) from {source.relation} where {where}")
+    adds_up = rows == looked_at + sum(part.rows for part in kept)
+    is_there = all((parts_dir(settings) / part.path).exists() for part in kept)
+    return (kept, where) if adds_up and is_there else ([], "true")
 
 
-def _not_of(source: Source, kept: Collection[Part]) -> str:
-    """SQL: the row is of no month of `kept`."""
-    if not kept:
-        return "true"
-    column = identifier(str(source.spec.date_column))
-    ranges = (
-        f"({column} >= date '{part.key}-01' and {column} < date '{part.key}-01' + interval 1 month)" for part in kept
+def _months(connection: Connection, days: str) -> list[date]:
+    query = (
+        f"select distinct cast(date_trunc('month', business_date) as date) from {days} where business_date is not null"
     )
-    return f"({column} is null or not ({' or '.join(ranges)}))"
+    return [month for (month,) in connection.execute(f"{query} order by 1").fetchall()]
 
 
-def _checksums(
-    connection: Connection, source: Source, untouched: Collection[Part]
-) -> list[tuple[date | None, int, int]]:
+def _of_months(date_column: str, months: Sequence[date]) -> str:
+    """SQL: the row is of one of the months, or has no date."""
+    column = identifier(date_column)
+    first = (f"date '{month:%Y-%m-%d}'" for month in months)
+    ranges = [f"({column} >= {day} and {column} < {day} + interval 1 month)" for day in first]
+    return " or ".join([f"{column} is null", *ranges])
+
+
+def _checksums(connection: Connection, source: Source, where: str) -> list[tuple[date | None, int, int]]:
     """(month, rows, sum of the rows' hashes) of what may have changed, in one scan: equal for rows in any order."""
     query = f"""
         select {source.month}, count(*), sum(hash({source.names}))
-        from {source.relation} where {_not_of(source, untouched)} group by 1 order by 1
+        from {source.relation} where {where} group by 1 order by 1
     """
     return [(row[0], row[1], row[2]) for row in connection.execute(query).fetchall()]
 
