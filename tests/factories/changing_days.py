@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -40,15 +40,15 @@ class ChangedWarehouse:
     previous: date | None = None
     unfinished: Raw = field(default_factory=Raw)  # rows of a change that came to no end
 
-    def first(self, day: Day, command: str = "run") -> dict[str, str]:
+    def first(self, day: Day, command: str = "run", *, options: Sequence[str] = ()) -> dict[str, str]:
         """A FULL build."""
         self.warehouse.fill(day.added, day.as_of.isoformat())
-        return self._done(day, command, "--full-refresh")
+        return self._done(day, command, "--full-refresh", *options)
 
-    def then(self, day: Day, command: str = "run", **variables: Any) -> dict[str, str]:
+    def then(self, day: Day, command: str = "run", *, options: Sequence[str] = (), **variables: Any) -> dict[str, str]:
         """A CHANGE of the build before."""
         self._say_changed(day)
-        return self._done(day, command, previous_as_of=str(self.previous), **variables)
+        return self._done(day, command, *options, previous_as_of=str(self.previous), **variables)
 
     def stopped(self, day: Day, *, after: str) -> dict[str, str]:
         """A CHANGE that ends after the model `after`, as if it had been killed: the last complete build stays the last."""
