@@ -6,7 +6,7 @@
 
 {#- Sums of int_client_days that are kept over 90 days, 365 days and life, beside the orders. -#}
 {%- macro history_sums() -%}
-    {{ return(['revenue']) }}
+    {{ return(['revenue', 'margin']) }}
 {%- endmacro -%}
 
 {#- The columns that hold them, orders first. -#}
@@ -46,7 +46,7 @@
 
 {#- SQL of the last month end before the first month that is due, if a CHANGE can begin with its rows; else none. -#}
 {%- macro history_base() -%}
-    {%- set due = ref('int_history_months_due') -%}
+    {%- set due = ref('int_months_changed') -%}
     {%- if is_change() and execute -%}
         {%- set query -%}
             select max(as_of_date) from {{ this }}

@@ -3,7 +3,7 @@
 {% set shared = [
     'lifecycle_stage', 'days_in_stage', 'concentration_class', 'rfm_recency', 'rfm_frequency', 'rfm_monetary',
     'last_order_on', 'recency_days', 'orders_90d', 'orders_365d', 'orders_total', 'revenue_90d', 'revenue_365d',
-    'revenue_total',
+    'revenue_total', 'margin_90d', 'margin_365d', 'margin_total',
 ] %}
 with
 

@@ -118,6 +118,7 @@ class Warehouse:
         return {
             result.node.name: str(result.status) if result.status in _GOOD else f"{result.status}: {result.message}"
             for result in answer.result.results
+            if str(result.status) != "no-op"  # exposures and saved queries: nothing is built of them
         }
 
     def build(self, as_of: str, **variables: Any) -> dict[str, str]:

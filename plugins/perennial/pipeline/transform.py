@@ -34,6 +34,10 @@ _QUIET = (
 )  # fmt: skip
 
 
+# Unit tests are for those who change models; exposures and saved queries are words of which nothing is built.
+_LEFT_OUT = [part for kind in ("unit_test", "exposure", "saved_query") for part in ("--exclude-resource-type", kind)]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What dbt did: its manifest, seconds by model (and all tests together), warnings for people, tests by verdict."""
@@ -85,7 +89,7 @@ def run_dbt(
     failed, with its message, its compiled SQL's path and up to five failing rows without personal data.
     """
     chosen = ["--select", *select.split()] if select else []
-    tests = ["--exclude-resource-type", "unit_test"] if command == "build" else []
+    tests = _LEFT_OUT if command == "build" else []
     with _environment(settings, run):
         fixed = {**variables, **_FIXED}
         manifest = _invoke(settings, run, "parse", fixed)

@@ -1,7 +1,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_units',
-    meta={'units': {'int_history_months_due': {'month': 'month'}}},
+    meta={'units': {'int_months_changed': {'month': 'month'}}},
 ) }}
 {% set bands = {'rfm_recency': 'last_order_on', 'rfm_frequency': 'orders_365d', 'rfm_monetary': 'revenue_365d'} %}
 {% set watched = ['lifecycle_stage', 'concentration_class'] + bands.keys() | list %}

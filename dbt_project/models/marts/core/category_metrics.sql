@@ -18,6 +18,8 @@ sums as (
         {%- endfor %}
         {{ trailing('guest_revenue', 365) }} as guest_revenue_365d,
         {{ trailing('units', 365) }} as units_365d,
+        {{ trailing('margin', 365) }} as margin_365d,
+        {{ trailing('margin_revenue', 365) }} as margin_revenue_365d,
         sum(revenue) as revenue_total,
         max(business_date) as last_sold_on
     from days
@@ -54,6 +56,8 @@ final as (
         {{ amount_of('sums.guest_revenue_365d') }} as guest_revenue_365d,
         {{ ratio('sums.revenue_365d', 'sum(sums.revenue_365d) over ()') }} as revenue_share_365d,
         {{ amount_of('sums.units_365d') }} as units_365d,
+        case when sums.margin_revenue_365d <> 0 then {{ amount_of('sums.margin_365d') }} end as margin_365d,
+        {{ ratio('sums.margin_365d', 'sums.margin_revenue_365d') }} as margin_share_365d,
         cast(coalesce(buyers.buyers_90d, 0) as bigint) as buyers_90d,
         cast(coalesce(buyers.buyers_365d, 0) as bigint) as buyers_365d,
         cast(coalesce(buyers.buyers_total, 0) as bigint) as buyers_total,
