@@ -24,7 +24,7 @@ from perennial.warehouse.postgres.raw import files_as_texts, files_of, load, mak
 from perennial.warehouse.postgres.roles import make_schemas, require_byte_order
 from perennial.warehouse.postgres.session import Session, open_session
 
-_INFO = "run_id text, state text, tables text, raw_files text"
+_INFO = "run_id text, state text, tables text, raw_files text, build_id text, change_of text, mode text"
 
 
 def prepare_build(
@@ -60,7 +60,9 @@ def _write_info(session: Session, places: Places, run: DayRun, files: str) -> No
     info = relation(places.raw, "build_info")
     session.execute(f"create unlogged table if not exists {info} ({_INFO})")
     session.execute(f"delete from {info}")
-    session.execute(f"insert into {info} values ($1, 'prepared', '[]', $2)", [run.run_id, files])
+    session.execute(
+        f"insert into {info} (run_id, state, tables, raw_files) values ($1, 'prepared', '[]', $2)", [run.run_id, files]
+    )
 
 
 def _write_change(session: Session, places: Places, change: BuildChange) -> None:
@@ -177,8 +179,13 @@ def mark_built(settings: Settings, run: DayRun, tables: Sequence[TableSpec]) -> 
 def _finish_record(session: Session, places: Places) -> None:
     """Remember this build as the last complete one, with its map of identity."""
     record = relation(places.raw, "build_record")
-    done = BuildRecord.from_text(str(session.value(f"select record from {record}"))).finished()
-    session.execute(f"update {record} set record = $1", [done.as_text()])
+    begun = BuildRecord.from_text(str(session.value(f"select record from {record}")))
+    session.execute(f"update {record} set record = $1", [begun.finished().as_text()])
+    if begun.begun is not None:
+        before = begun.complete if begun.begun.mode == "change" else None
+        ids = [begun.begun.build_id, before.build_id if before else "", begun.begun.mode]
+        info = relation(places.raw, "build_info")
+        session.execute(f"update {info} set build_id = $1, change_of = nullif($2, ''), mode = $3", ids)
     built, now = relation(places.raw, "identity_map_built"), relation(places.raw, "identity_map")
     session.execute(f"truncate {built}")
     session.execute(f"insert into {built} (client_ref, client_id) select client_ref, client_id from {now}")
@@ -210,3 +217,24 @@ def take_training(settings: Settings, run: DayRun, max_clients: int | None) -> p
         session.execute(f"drop schema {training} cascade")
         session.commit()
     return table
+
+
+_BY_SOURCE = """
+    select source, source_entity as entity, count(*) as batches, cast(sum(loaded) as bigint) as rows,
+        cast(sum(quarantined) as bigint) as quarantined, cast(max(as_of) as text) as newest
+    from {}
+    where state = 'committed'
+    group by source, source_entity
+    order by source, source_entity
+"""
+
+
+def origin_of(session: Session, places: Places, run: DayRun, told: dict[str, Any]) -> dict[str, Any]:
+    """What a version of the build was built from: `told` by the build, its sources, batches, and what it changed."""
+    info = relation(places.raw, "build_info")
+    build_id, change_of, mode = session.rows(f"select build_id, change_of, mode from {info}")[0]
+    known = _columns(session, places, "ledger_batches")
+    query = _BY_SOURCE.format(relation(places.raw, "ledger_batches"))
+    sources = session.table(query).to_pylist() if known else []
+    ids = {"build_id": build_id, "change_of": change_of, "mode": mode}
+    return {**told, **ids, "batches": len(run.batch_ids), "sources": sources}

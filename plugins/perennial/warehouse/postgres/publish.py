@@ -19,7 +19,7 @@ from perennial.core.settings import Settings
 from perennial.core.sqltext import identifier, literal
 from perennial.warehouse.build_db import TableSpec, refuse_personal
 from perennial.warehouse.duck import slug
-from perennial.warehouse.postgres.build import build_session, built_tables
+from perennial.warehouse.postgres.build import build_session, built_tables, origin_of
 from perennial.warehouse.postgres.places import DELIVERY, Places, places_of, relation
 from perennial.warehouse.postgres.roles import ensure, grant_rights
 from perennial.warehouse.postgres.session import Session, open_session, texts
@@ -49,6 +49,7 @@ class _Table:
     source: str
     target: str
     columns: tuple[tuple[str, str], ...]
+    days: str | None = None  # the relation of business dates beside which nothing was changed, if that is known
 
     @property
     def names(self) -> str:
@@ -73,7 +74,9 @@ def publish_marts(
     with build_session(settings, run) as session:
         specs = built_tables(session, run)
         base = _begin(session, run, places)
-        tables = [_table(session, places, spec) for spec in specs]
+        told = origin_of(session, places, run, dict(built_from or {}))
+        is_next = base is not None and told["change_of"] == base.built_from.get("build_id", "")
+        tables = [_table(session, places, spec, is_next=is_next) for spec in specs]
         periodic = _carried(session, run, places, base)
         gone = set(base.tables if base else ()) - {table.spec.name for table in tables} - set(periodic)
         _shape(session, places, tables, gone)
@@ -81,9 +84,7 @@ def publish_marts(
         _publish_contacts(session, run, places)
         grant_rights(session)
         merged = {**periodic, **{table.spec.name: table.published(rows[table.spec.name]) for table in tables}}
-        version = PgVersion(
-            "", run.run_id, run.as_of, "publish", base.id if base else None, places.marts, merged, built_from or {}
-        )
+        version = PgVersion("", run.run_id, run.as_of, "publish", base.id if base else None, places.marts, merged, told)
         version_id = write_version(session, version)
         session.commit()
     return version_id, rows
@@ -136,12 +137,13 @@ def _begin(session: Session, run: DayRun, places: Places) -> PgVersion | None:
     return base
 
 
-def _table(session: Session, places: Places, spec: TableSpec) -> _Table:
+def _table(session: Session, places: Places, spec: TableSpec, *, is_next: bool) -> _Table:
     slug(spec.name)
     source = places.built(spec.schema, spec.name)
     columns = _columns(session, source)
     refuse_personal(spec.name, [name for name, _ in columns])
-    return _Table(spec, source, relation(places.marts, spec.name), columns)
+    days = places.built("intermediate", spec.changed_days) if is_next and spec.changed_days else None
+    return _Table(spec, source, relation(places.marts, spec.name), columns, days)
 
 
 def _columns(session: Session, source: str) -> tuple[tuple[str, str], ...]:
@@ -176,6 +178,8 @@ def _shape(session: Session, places: Places, tables: Sequence[_Table], gone: Col
 def _create(session: Session, table: _Table) -> None:
     columns = ", ".join(f"{identifier(name)} {column_type}" for name, column_type in table.columns)
     session.execute(f"create table {table.target} ({columns})")
+    if table.spec.date_column:
+        session.execute(f"create index on {table.target} ({identifier(table.spec.date_column)})")
 
 
 def _comment(session: Session, table: _Table) -> None:
@@ -225,15 +229,24 @@ def _bring_changed(session: Session, table: _Table) -> bool:
     keys = " and ".join(f"b.{identifier(k)} = m.{identifier(k)}" for k in table.spec.key)
     ours, theirs = (", ".join(f"{alias}.{identifier(name)}" for name, _ in table.columns) for alias in "mb")
     same = f"{keys} and ({ours}) is not distinct from ({theirs})"
+    of_m, of_b = _touched(table, "m"), _touched(table, "b")
     deleted = session.value(
-        f"with gone as (delete from {table.target} as m where not exists "
-        f"(select from {table.source} as b where {same}) returning 1) select count(*) from gone"
+        f"with gone as (delete from {table.target} as m where {of_m} not exists "
+        f"(select from {table.source} as b where {of_b} {same}) returning 1) select count(*) from gone"
     )
     inserted = session.value(
-        f"with come as (insert into {table.target} ({table.names}) select {theirs} from {table.source} as b "
-        f"where not exists (select from {table.target} as m where {same}) returning 1) select count(*) from come"
+        f"with come as (insert into {table.target} ({table.names}) select {theirs} from {table.source} as b where {of_b} "
+        f"not exists (select from {table.target} as m where {of_m} {same}) returning 1) select count(*) from come"
     )
     return bool(deleted or inserted)
+
+
+def _touched(table: _Table, alias: str) -> str:
+    """The condition that holds for rows of days that the build touched."""
+    if table.days is None or table.spec.date_column is None:
+        return ""
+    column = f"{alias}.{identifier(table.spec.date_column)}"
+    return f"({column} in (select business_date from {table.days})) and"
 
 
 def _carried(session: Session, run: DayRun, places: Places, base: PgVersion | None) -> dict[str, PgTable]:
