@@ -309,7 +309,7 @@ def test_a_server_that_does_not_answer_is_asked_again_later_and_its_address_is_n
 
 def test_people_see_what_is_published_and_whether_all_of_it_is_there(settings):
     build_in_postgres(settings, FIRST, FIRST_DAY)
-    publish_marts(settings, FIRST, built_from={"mode": "full"})
+    publish_marts(settings, FIRST, built_from={"tests": {"passed": 3}})
     build_in_postgres(settings, SECOND, (*FIRST_DAY, *SECOND_DAY))
     version_id, _ = publish_marts(settings, SECOND)
     state = published_state(settings)
@@ -318,10 +318,11 @@ def test_people_see_what_is_published_and_whether_all_of_it_is_there(settings):
         ("fct_order_lines", 3, 1),
         ("kpi_daily", 3, 1),
     ]
-    assert [(one["run_id"], one["mode"], one["current"]) for one in known_versions(settings)] == [
-        (SECOND.run_id, None, True),
-        (FIRST.run_id, "full", False),
+    assert [(one["run_id"], one["current"]) for one in known_versions(settings)] == [
+        (SECOND.run_id, True),
+        (FIRST.run_id, False),
     ]
+    assert state["built_from"]["batches"] == 0
     assert damages(settings) == (version_id, 2, [])
     with open_session(settings) as session:
         session.execute("delete from marts.kpi_daily where orders = 1 and ordered_on = date '2017-10-02'")

@@ -234,9 +234,10 @@ def _bring_changed(session: Session, table: _Table) -> bool:
         f"with gone as (delete from {table.target} as m where {of_m} not exists "
         f"(select from {table.source} as b where {of_b} {same}) returning 1) select count(*) from gone"
     )
+    kept = f"select from {table.target} as m where {of_m} {same}"
     inserted = session.value(
-        f"with come as (insert into {table.target} ({table.names}) select {theirs} from {table.source} as b where {of_b} "
-        f"not exists (select from {table.target} as m where {of_m} {same}) returning 1) select count(*) from come"
+        f"with come as (insert into {table.target} ({table.names}) select {theirs} from {table.source} as b "
+        f"where {of_b} not exists ({kept}) returning 1) select count(*) from come"
     )
     return bool(deleted or inserted)
 
