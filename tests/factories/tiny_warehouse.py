@@ -75,7 +75,7 @@ def tiny_settings(home: Path) -> Settings:
     """Settings of a home with the tiny dbt project in it."""
     project = home / "dbt_project"
     if not project.exists():
-        for name in ("dbt_project.yml", "profiles.yml", "macros/generate_schema_name.sql"):
+        for name in ("dbt_project.yml", "profiles.yml", "macros/generate_schema_name.sql", "macros/postgres.sql"):
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / "dbt_project" / name, project / name)
         for name, text in _MODELS.items():
