@@ -101,6 +101,7 @@ class PostgresWarehouse:
         return {
             result.node.name: str(result.status) if result.status in _GOOD else f"{result.status}: {result.message}"
             for result in answer.result.results
+            if str(result.status) != "no-op"  # exposures and saved queries: nothing is built of them
         }
 
     @contextmanager
