@@ -39,7 +39,7 @@ COMMANDS: dict[str, Command] = {
     "metrics": Command("metrics", "what a metric means: formula in words, unit, window, sources, how to read it"),
     "status": Command("status", "what has landed, which days were run, what is published"),
     "warehouse": Command("warehouse", "what is published, what it was built from, old versions, whether all is there"),
-    "sources": Command("sources", "check, preview and infer sources; fetch from outside systems by hand"),
+    "sources": Command("sources", "check, preview and infer sources; fetch by hand; ready API definitions"),
     "quarantine": Command("quarantine", "rows that were set aside: list, show, export, replay, drop"),
     "check": Command("check", "what is wrong with the configuration, the environment, the connections; how to mend it"),
     "reset": Command("reset", "remove all state, but not the installed environment"),

@@ -4,6 +4,7 @@ check [SOURCE]  sources.yml with the line of each mistake; systems that are aske
 preview FILE    the file's first rows as they would be loaded, each with its fate and the reasons; nothing is written
 infer FILE      a sources.yml for the file, on stdout; what to look at goes to stderr
 fetch [SOURCE]  ask the outside systems for what is new, and land it
+definition [NAME]  the ready definition of an API as it is shipped, to copy and change; their names when none is named
 
 check, preview and fetch take --json.
 Exit codes: 0 done, 1 or 75 a fetch failed (75: try again later), 2 a mistake in the configuration or a step of a check
@@ -31,7 +32,7 @@ _WRONG, _FAILED = 2, 1
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="check|preview|infer|fetch")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="check|preview|infer|fetch|definition")
     check = kinds.add_parser("check", help="the configuration, outside systems, files that lie and wait")
     check.add_argument("source", nargs="?", help="one source; all when absent")
     output.add_json(check)
@@ -47,11 +48,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ask = kinds.add_parser("fetch", help="ask outside systems for what is new")
     ask.add_argument("source", nargs="?", help="one source; all when absent")
     output.add_json(ask)
+    shipped = kinds.add_parser("definition", help="a ready definition of an API, to copy and change")
+    shipped.add_argument("name", nargs="?", help="such as hubspot; the names of all when absent")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one of the four."""
-    return {"check": _check, "preview": _preview, "infer": _infer, "fetch": _fetch}[args.what](args)
+    """Do one of the five."""
+    does = {"check": _check, "preview": _preview, "infer": _infer, "fetch": _fetch, "definition": _definition}
+    return does[args.what](args)
+
+
+def _definition(args: argparse.Namespace) -> int:
+    from perennial.sources.rest.definitions import definition_names, definition_text
+
+    sys.stdout.write(definition_text(args.name) if args.name else "".join(f"{n}\n" for n in definition_names()))
+    return 0
 
 
 def _infer(args: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from perennial.contracts.sources import SourceEntity
 from perennial.ledger.batches import CommittedBatch
 from perennial.quality.checking import Checker, Counts
 from perennial.quality.duplicates import has_repeated
-from perennial.quality.onepass import every_line_is_a_row, every_reference_is_known, write_while_reading
+from perennial.quality.onepass import Rows, every_line_is_a_row, every_reference_is_known, write_while_reading
 from perennial.quality.raw import Stamp, Written
 from perennial.sources.inspection import Inspected
 from perennial.sources.staging import StagedFile, arrive, groups
@@ -51,7 +51,7 @@ class Read:
 def may_be_read_at_once(files: list[Inspected], contract: SourceEntity, committed: list[CommittedBatch]) -> bool:
     """Whether one pass may do. `committed` are the batches of the source and entity, in their order."""
     return (
-        contract.format.type == "csv"
+        contract.format.type in {"csv", "parquet"}
         and ENTITIES[contract.entity].kind != "entities"
         and 0 < len(files) <= _MOST_FILES
         and len(groups(files)) == 1
@@ -64,7 +64,8 @@ def read_at_once(checker: Checker, files: list[Inspected], loaded: Loaded, path:
 
     What cannot be read is said by whoever reads it again. Raises duckdb.Error for what the machine lacks.
     """
-    lines = [(file.file.name, file.lines) for file in files]
+    is_csv = checker.contract.format.type == "csv"
+    lines = [Rows(file.file.name, max(file.lines - 1, 0), 2 if is_csv else 1) for file in files]
     if any(r.on_missing != "warn" and not loaded.known.get(r.entity) for r in checker.contract.references):
         return None
     try:
@@ -72,10 +73,11 @@ def read_at_once(checker: Checker, files: list[Inspected], loaded: Loaded, path:
         rows = write_while_reading(checker, loaded.known, lines, path, stamp)
     except (duckdb.DataError, duckdb.InvalidInputException):  # of the files, or of too many bad rows in them
         return None
-    if checker.connection.execute("select count(*) from errors_0").fetchone() != (0,):
+    if is_csv and checker.connection.execute("select count(*) from errors_0").fetchone() != (0,):
         return None
     if not every_line_is_a_row(checker, lines) or not every_reference_is_known(checker):
         return None
     if has_repeated(checker, loaded.own):
         return None
-    return Read(checker, [StagedFile(file, max(file.lines - 1, 0), 0) for file in files], Written(path, stamp, rows))
+    staged = [StagedFile(file, one.count, 0) for file, one in zip(files, lines, strict=True)]
+    return Read(checker, staged, Written(path, stamp, rows))

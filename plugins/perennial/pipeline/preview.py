@@ -23,6 +23,7 @@ from perennial.quality.duplicates import mark_duplicates
 from perennial.quality.quarantine import make_quarantined
 from perennial.sources.inspection import Inspected, inspect
 from perennial.sources.landing import LandedFile
+from perennial.sources.quotation import swallowed
 from perennial.sources.staging import arrive, open_scratch, settle
 
 _DATE = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
@@ -67,11 +68,14 @@ def preview(settings: Settings, path: Path, source: Source, contract: SourceEnti
         with open_scratch(Path(folder)) as connection:
             try:
                 arrive(connection, [found], without)
-                checker = Checker(connection, source, without, settings.company.zone, odd_spaces=found.odd_spaces)
+                zone, odd, plain = settings.company.zone, found.odd_spaces, found.is_plain
+                checker = Checker(connection, source, without, zone, odd_spaces=odd, is_plain=plain)
                 checker.judge_arriving({})
             except duckdb.Error as error:
                 said = str(error).splitlines()[0][:200]
                 raise BatchRefused(Problem(path.name, f"the content cannot be read: {said}")) from None
+            if problem := swallowed(connection, [found], without).get(found.file.name):
+                raise BatchRefused(problem)
             settle(connection, [found], without)
             checker.settle()
             mark_duplicates(checker, [])

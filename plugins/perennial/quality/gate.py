@@ -98,7 +98,7 @@ class Gate:
             "class_name": "SiteBuilder",
             "show_how_to_buttons": False,
             "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(self._building)},
-            "site_section_builders": {"expectations": "None", "profiling": "None"},  # a page for each verdict is enough
+            "site_section_builders": {"profiling": "None"},  # verdicts, and the suites that they link to
             "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
         }
         config = DataContextConfig(

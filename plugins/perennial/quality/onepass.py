@@ -26,6 +26,15 @@ _ASIDE = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The rows that a file should have, one to a line, and the line of the first."""
+
+    name: str
+    count: int
+    first_line: int
+
+
 class TooManyAsideError(Exception):
     """More rows are bad than are worth to be put aside one by one."""
 
@@ -55,13 +64,13 @@ class _Aside:
 def write_while_reading(
     checker: Checker,
     known: Mapping[EntityName, Sequence[str]],
-    files: Sequence[tuple[str, int]],
+    files: Sequence[Rows],
     path: Path,
     stamp: Stamp,
 ) -> int:
     """Write the good rows of the view `arriving` to `path`, and make `checked` and all that judging makes beside it.
 
-    `files` are the names of the files and their lines, in the order of file_no. Returns the rows written. Raises
+    `files` are in the order of file_no. Returns the rows written. Raises
     duckdb.Error when the files cannot be read, or have so many bad rows that the table is the better way.
     """
     checker.prepare(known)
@@ -78,7 +87,7 @@ def write_while_reading(
     knowns = [f"true as is_known_{index}" for index in range(len(checker.contract.references))]
     held = ", ".join(f"raw_{name}" for name in texts)
     rows = checker.selected(rows, "file_no, record", knowns, f", {held}")
-    rows = f"select *, {_by_file([name for name, _ in files])} as file, {_line(files)} as line from ({rows})"
+    rows = f"select *, {_by_file([file.name for file in files])} as file, {_line(files)} as line from ({rows})"
     good = f"case when broken = 0 then true else put_aside(record, file_no, [{held}], extra) end"
     # Rows are numbered in their order, by one thread; what a second one could do meanwhile costs more than it brings.
     connection.execute("set threads = 1")
@@ -91,13 +100,17 @@ def write_while_reading(
     return written
 
 
-def every_line_is_a_row(checker: Checker, files: Sequence[tuple[str, int]]) -> bool:
+def every_line_is_a_row(checker: Checker, files: Sequence[Rows]) -> bool:
     """Whether the rows of each file are as many as its lines, and stand on them."""
     found = checker.connection.execute(
         "select file_no, count(*), min(line), max(line) from checked group by file_no"
     ).fetchall()
     by_file = {number: (rows, first, last) for number, rows, first, last in found}
-    wanted = {number: (lines - 1, 2, lines) for number, (_name, lines) in enumerate(files) if lines > 1}
+    wanted = {
+        number: (file.count, file.first_line, file.first_line + file.count - 1)
+        for number, file in enumerate(files)
+        if file.count
+    }
     return by_file == wanted
 
 
@@ -122,12 +135,12 @@ def _by_file(names: Sequence[str]) -> str:
     return _halved([f"{literal(name)}::{kind}" for name in names])
 
 
-def _line(files: Sequence[tuple[str, int]]) -> str:
+def _line(files: Sequence[Rows]) -> str:
     """SQL for the line of the record: those of the files before it are counted already."""
     before, shifts = 0, []
-    for _name, lines in files:
-        shifts.append(f"{1 - before}::bigint")
-        before += max(lines - 1, 0)
+    for file in files:
+        shifts.append(f"{file.first_line - 1 - before}::bigint")
+        before += file.count
     return f"record + {_halved(shifts)}"
 
 
@@ -140,7 +153,7 @@ def _halved(values: Sequence[str], first: int = 0) -> str:
     return f"case when file_no < {first + half} then {left} else {right} end"
 
 
-def _make_bad(checker: Checker, aside: pa.Table, files: Sequence[tuple[str, int]]) -> None:
+def _make_bad(checker: Checker, aside: pa.Table, files: Sequence[Rows]) -> None:
     """`checked_bad`: the rows that were put aside, as `checked` has them, with what they held."""
     connection = checker.connection
     texts = ", ".join(f"texts[{n}] as {name}" for n, name in enumerate(checker.text_names, start=1))
@@ -148,7 +161,7 @@ def _make_bad(checker: Checker, aside: pa.Table, files: Sequence[tuple[str, int]
     connection.execute(f"""
         create table set_aside as
         select
-            file_no, {_by_file([name for name, _ in files])} as file, file_date, null::bigint as given_line,
+            file_no, {_by_file([file.name for file in files])} as file, file_date, null::bigint as given_line,
             {_line(files)} as line, {texts}, extra, texts
         from put_aside_rows inner join files using (file_no)
     """)
@@ -159,13 +172,13 @@ def _make_bad(checker: Checker, aside: pa.Table, files: Sequence[tuple[str, int]
     connection.execute(f"create table checked_bad as {rows} order by file_no, line")
 
 
-def _make_good(checker: Checker, path: Path, files: Sequence[tuple[str, int]]) -> None:
+def _make_good(checker: Checker, path: Path, files: Sequence[Rows]) -> None:
     """`checked_good`: the rows that were written, read from where they were written to."""
     own, types = ", ".join(checker.entity.columns), column_types(checker.contract)
     given = given_columns(checker)
     columns = ", ".join(name if name in given else f"null::{kind} as {name}" for name, kind in types.items())
     names = ", ".join(f"{name} as {name.removeprefix('_')}" for name in RAW_COLUMNS if name not in _OTHERWISE)
-    number = "0" if len(files) == 1 else f"list_position([{literals(name for name, _ in files)}], _file) - 1"
+    number = "0" if len(files) == 1 else f"list_position([{literals(file.name for file in files)}], _file) - 1"
     tests = "".join(f", {test}" for test in checker.known_tests())
     checker.connection.execute(f"""
         create view checked_good as

@@ -7,6 +7,8 @@ import json
 import pytest
 import yaml
 
+from perennial.sources.rest.definitions import DEFINITIONS
+
 SALES = "order_id,customer_id,sku,order_date,qty,total\n"
 CLIENTS = "household_id,first_name,last_name,email,phone,birth_date,signed_up_on\n"
 ANNA = "1,Anna,Berg,anna.b@example.com,+12025550123,1980-02-29,2015-01-01\n"
@@ -73,6 +75,22 @@ def test_preview_tells_a_file_that_would_be_refused(perennial, file):
     outcome = perennial("sources", "preview", file("households_2017-10-02.csv", "a;b\n1;2\n"))
     assert outcome.code == 4
     assert "column household_id" in outcome.err
+
+
+def test_L1_preview_tells_a_quotation_mark_that_swallows_lines_as_ingestion_does(perennial, file):
+    lines = "".join(ANNA.replace("1,", f"{n},", 1) for n in range(2, 200))
+    outcome = perennial("sources", "preview", file("households_2017-10-02.csv", f'{CLIENTS}1,"Anna,B,,,,\n{lines}'))
+    assert outcome.code == 4
+    assert "households_2017-10-02.csv:2: a quotation mark is opened here that swallows 198 lines" in outcome.err
+
+
+def test_definition_prints_a_ready_definition_as_it_is_shipped_and_their_names(perennial):
+    names = perennial("sources", "definition").out.split()
+    assert "hubspot" in names
+    for name in names:
+        assert perennial("sources", "definition", name).out == (DEFINITIONS / f"{name}.yml").read_text()
+    unknown = perennial("sources", "definition", "hubspto")
+    assert (unknown.code, "did you mean hubspot?" in unknown.err) == (2, True)
 
 
 def test_preview_of_a_file_that_nobody_takes_says_what_to_name(perennial, file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -71,6 +72,18 @@ def test_great_expectations_tells_when_rows_that_sql_let_through_break_the_contr
         "shop.sales: great-expectations finds rows that break expect_column_values_to_be_between on quantity",
         "shop.sales: great-expectations finds rows that break expect_column_values_to_match_regex on order_key",
     ]
+
+
+def test_every_link_between_pages_of_data_docs_leads_to_a_page(tmp_path):
+    zone = Zone(tmp_path)
+    zone.land(SALES_FILE, sales(sale()))
+    with checked(zone, "shop", "sales") as checker, gate.open_gate(zone.settings.data_docs) as judge:
+        judge.judge(checker, checker.counts(), name="shop.sales", batch_id="b1", as_of=None)
+    [site] = zone.settings.data_docs.iterdir()
+    pages = list(site.rglob("*.html"))
+    links = [(page, link) for page in pages for link in re.findall(r'href="([^":#]+\.html)"', page.read_text())]
+    assert len(pages) == 5  # the index, two verdicts and their two suites
+    assert [(page.name, link) for page, link in links if not (page.parent / link).is_file()] == []
 
 
 def test_only_the_newest_sites_of_data_docs_are_kept(tmp_path, monkeypatch):

@@ -122,3 +122,28 @@ def test_a_workbook_that_unpacks_beyond_the_limit_is_a_bomb(tmp_path):
     assert len(bomb.getvalue()) < 20_000
     found = read(zone, SUFFIX, bomb.getvalue())
     assert "it unpacks to more than 1,000,000 bytes" in found.problem.message
+
+
+def test_L1_a_row_with_an_error_in_a_column_of_the_contract_is_set_aside_with_the_error_and_the_others_are_read(zone):
+    rows = [[*HEAD, "note"], ["a", "#N/A", "d", 1], ["b", "n", "d", 2, "#REF!"], [], ["c", "n", "#DIV/0!", "#NUM!"]]
+    found = read(zone, SUFFIX, workbook(rows))
+    assert found.rows == [(3, "b", "n", "d", "2")]
+    assert found.extra == ['{"note": "#REF!"}']
+    assert found.rejected == [
+        (2, "the line cannot be read: name is #N/A"),
+        (5, "the line cannot be read: dep is #DIV/0!, size is #NUM!"),
+    ]
+
+
+def test_L23_a_workbook_whose_sheet_declares_entities_is_refused(zone):
+    source = io.BytesIO(workbook([HEAD, ["a", "#N/A", "d", 1]]))
+    hostile = io.BytesIO()
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(hostile, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                data = b'<!DOCTYPE x [<!ENTITY a "aaaa">]>' + data
+            new.writestr(name, data)
+    found = read(zone, SUFFIX, hostile.getvalue())
+    assert found.problem is not None
+    assert "not a whole workbook" in found.problem.message

@@ -43,7 +43,11 @@ def read_excel(path: Path, contract: SourceEntity, writer: RowWriter) -> tuple[s
         _refuse_twins(header, form)
         _hint_at_header_row(header, [*above, *ahead], writer.wanted, form)
         shown = _shown_dates(names, contract)
+        wanted = set(writer.wanted)
         for number, cells in chain(ahead, rows):
+            if wrong := _errors(names, cells, wanted):
+                writer.reject(number, wrong, json.dumps(dict(zip(names, map(_plain, cells), strict=False))))
+                continue
             values = {name: show(cell) for name, show, cell in zip(names, shown, cells, strict=False)}
             writer.add(number, values)
     return tuple(header)
@@ -167,8 +171,18 @@ def _show(codes: str | None) -> Callable[[Any], Any]:
     return show
 
 
+def _errors(names: Sequence[str], cells: Cells, wanted: set[str]) -> str:
+    """What is said of a row in which a column of the contract holds an error; empty where none does."""
+    found = zip(names, cells, strict=False)
+    return ", ".join(
+        f"{name} is {cell['e']}" for name, cell in found if isinstance(cell, dict) and "e" in cell and name in wanted
+    )
+
+
 def _plain(cell: Any) -> str:
     """The cell's text; a date at midnight is a date only."""
+    if isinstance(cell, dict) and "e" in cell:
+        return str(cell["e"])
     if isinstance(cell, dict):
         return str(cell["d"]).removesuffix("T00:00:00")
     return cell or ""

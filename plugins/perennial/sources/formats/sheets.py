@@ -2,7 +2,7 @@
 
 The reader keeps a sheet in memory whole, and two cells far apart make it a large one: a hostile workbook can so only
 end this process. It writes JSON to stdout: one line on the workbook, then `[row number, [cells]]` for each row that is
-not blank. A date is `{"d": ISO text}`.
+not blank. A date is `{"d": ISO text}`, an error such as #N/A `{"e": text}`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ def main(path: str, sheet: str, limit: str) -> int:
     _limit_memory(int(limit))
     import python_calamine as calamine
 
+    from perennial.sources.formats.sheeterrors import SheetError, error_cells
+
     try:
         with open(path, "rb") as stream:  # noqa: PTH123 - nothing more is imported than is needed
             workbook = calamine.load_workbook(stream)
@@ -31,10 +33,12 @@ def main(path: str, sheet: str, limit: str) -> int:
             return 0
         found = workbook.get_sheet_by_name(sheet or names[0])
         merged = found.merged_cell_ranges or []
+        with open(path, "rb") as stream:  # noqa: PTH123
+            errors = error_cells(stream, found.name)
     except calamine.PasswordError:
         _say({"error": "it is protected by a password"})
         return 0
-    except calamine.CalamineError as error:
+    except (calamine.CalamineError, SheetError) as error:
         _say({"error": f"not a whole workbook: {str(error)[:200]}"})
         return 0
     first_column = found.start[1] if found.start else 0
@@ -42,6 +46,9 @@ def main(path: str, sheet: str, limit: str) -> int:
     filling = _Merged(merged[:_MOST_MERGED], first_column)
     for number, row in enumerate(found.iter_rows() if found.start else (), start=1):
         cells = filling.filled(number - 1, [_cell(value) for value in row])
+        for column, said in errors.get(number, {}).items():
+            if 0 <= column - first_column < len(cells):
+                cells[column - first_column] = {"e": said}
         if any(cell is not None for cell in cells):
             _say([number, cells])
     return 0

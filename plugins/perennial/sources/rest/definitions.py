@@ -44,7 +44,17 @@ class Plan:
 
 def ready_definitions() -> dict[str, Definition]:
     """All ready definitions by name. Raises ConfigError with file and line of a mistake."""
-    return {path.stem: ready_definition(path.stem) for path in sorted(DEFINITIONS.glob("*.yml"))}
+    return {name: ready_definition(name) for name in definition_names()}
+
+
+def definition_names() -> list[str]:
+    """The names of the ready definitions."""
+    return sorted(path.stem for path in DEFINITIONS.glob("*.yml"))
+
+
+def definition_text(name: str) -> str:
+    """A ready definition as it is shipped, YAML. Raises ConfigError for an unknown name, with those that there are."""
+    return _file_of(name).read_text(encoding="utf-8")
 
 
 def ready_definition(name: str) -> Definition:
@@ -53,7 +63,7 @@ def ready_definition(name: str) -> Definition:
 
 
 def _file_of(name: str) -> Path:
-    known = sorted(path.stem for path in DEFINITIONS.glob("*.yml"))
+    known = definition_names()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
