@@ -30,7 +30,7 @@ _FIXED = {"as_of": _PARSE_DATE, "as_of_dates": [_PARSE_DATE], "previous_as_of": 
 _FAILED = {"error", "fail", "runtime error", "partial success"}
 _QUIET = (
     "--quiet", "--no-use-colors", "--log-level", "none", "--log-level-file", "none", "--no-print",
-    "--no-send-anonymous-usage-stats", "--no-version-check", "--no-write-json",
+    "--no-send-anonymous-usage-stats", "--no-version-check",
 )  # fmt: skip
 
 
@@ -109,9 +109,10 @@ def generate_docs(settings: Settings, run: DayRun, target: Path) -> None:
 
     Raises ContractViolation when dbt cannot.
     """
-    places = ("--write-json", "--static", "--target-path", str(target))
+    places = ("--static", "--target-path", str(target))
+    variables = dbt_variables(settings, run.as_of, [run.as_of])
     with _environment(settings, run):
-        _invoke(settings, run, "docs generate", dbt_variables(settings, run.as_of, [run.as_of]), *places)
+        _invoke(settings, run, "docs generate", variables, *places, writes_json=True)
 
 
 @contextmanager
@@ -140,7 +141,13 @@ def _close_database() -> None:
 
 
 def _invoke(
-    settings: Settings, run: DayRun, command: str, variables: Mapping[str, Any], *options: str, manifest: Any = None
+    settings: Settings,
+    run: DayRun,
+    command: str,
+    variables: Mapping[str, Any],
+    *options: str,
+    manifest: Any = None,
+    writes_json: bool = False,
 ) -> Any:
     from dbt.cli.main import dbtRunner
 
@@ -148,8 +155,9 @@ def _invoke(
     project = str(settings.dbt_project_dir)
     places = ["--project-dir", project, "--profiles-dir", project, "--target-path", str(state / "target")]
     given = ["--vars", json.dumps(dict(variables), sort_keys=True)]
+    json_files = "--write-json" if writes_json else "--no-write-json"
     answer = dbtRunner(manifest=manifest).invoke(
-        [*_QUIET, "--log-path", str(state / "logs"), *command.split(), *places, *given, *options]
+        [*_QUIET, json_files, "--log-path", str(state / "logs"), *command.split(), *places, *given, *options]
     )
     if answer.exception is not None and not hasattr(answer.result, "results"):
         raise ContractViolation(

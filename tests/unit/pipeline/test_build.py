@@ -15,6 +15,8 @@ from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import get_run, last_run, version_of
 from perennial.pipeline.build import build, build_features, publish, training_features
 from perennial.pipeline.build_reports import read_report
+from perennial.pipeline.dbt_docs import docs_page, refresh_docs
+from perennial.pipeline.transform import project_digest
 from perennial.warehouse.publish import private_contacts_path
 from perennial.warehouse.reader import open_published, run_sql
 from perennial.warehouse.versions import current_id
@@ -221,3 +223,14 @@ def test_L1_killed_while_building_yesterday_stays_and_a_rerun_gives_the_same_tab
         publish(each, run)
     assert everything(settings) == everything(undisturbed)
     assert len(everything(settings)["fct_order_lines"]) == 3
+
+
+def test_dbt_docs_are_made_once_for_a_state_of_the_project_and_hold_no_row(settings):
+    run = published_first_day(settings)
+    assert docs_page(settings) is None
+    assert refresh_docs(settings, run)
+    page = docs_page(settings)
+    assert "kpi_daily" in page.read_text()
+    assert "ann@example.com" not in page.read_text()
+    assert not refresh_docs(settings, run), "nothing has changed since"
+    assert [path.name for path in page.parent.iterdir()] == [f"{project_digest(settings)}.html"]
