@@ -9,16 +9,27 @@
     {%- if contract.enforced %}
     {{ get_assert_columns_equivalent(sql) }}
     {%- endif %}
-    {%- if contract.enforced and not temporary %}
+    {{ contract_types(sql) if contract.enforced and not temporary else sql }}
+{%- endmacro -%}
+
+{#- A view of the types that its contract says: of `case` and `coalesce` PostgreSQL forgets how many digits they have. -#}
+{%- macro postgres__create_view_as(relation, sql) -%}
+    {%- set contract = config.get('contract') -%}
+    create view {{ relation }} as
+    {%- if contract.enforced %}
+    {{ get_assert_columns_equivalent(sql) }}
+    {%- endif %}
+    {{ contract_types(sql) if contract.enforced else sql }}
+{%- endmacro -%}
+
+{#- The query with each column cast to the type of the model's contract. -#}
+{%- macro contract_types(sql) -%}
     select
         {%- for column in model.columns.values() %}
         cast(typed.{{ adapter.quote(column.name) }} as {{ column.data_type }}) as {{ adapter.quote(column.name) }}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from ({{ sql }}) as typed
-    {%- else %}
-    {{ sql }}
-    {%- endif %}
 {%- endmacro -%}
 
 {#- A hook after each table: what the planner knows of its rows, which nobody else tells it before the next model. A table
