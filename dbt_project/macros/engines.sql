@@ -40,7 +40,7 @@
 {%- endmacro -%}
 
 {%- macro duckdb__average_of(sum, count) -%}
-    {%- set ten_thousandths = 'cast(cast(%s as decimal(18, 4)) * 10000 as bigint)' % sum -%}
+    {%- set ten_thousandths = 'cast(cast(%s as decimal(24, 4)) * 10000 as bigint)' % sum -%}
     cast(
         cast(
             sign({{ sum }}) * divide(2 * abs({{ ten_thousandths }}) + {{ count }}, nullif(2 * {{ count }}, 0))
