@@ -5,6 +5,9 @@
     'clients', 'demographics', 'contact_persons', 'campaign_contacts', 'redemptions', 'deals', 'interactions',
     'message_events', 'touches',
 ] %}
+{% set keyed = {
+    'contact_persons': 'contact_key', 'deals': 'deal_key', 'interactions': 'interaction_key', 'touches': 'touch_key',
+} %}
 {% if is_change() %}
 with
 
@@ -15,6 +18,12 @@ refs as (
     {%- for table in tables %}
     union all
     select client_ref from {{ source('raw', table ~ '_changed') }}
+    {%- endfor %}
+    -- Of what bears a key of its own another version may have named another client.
+    {%- for table, key in keyed.items() %}
+    union all
+    select client_ref from {{ source('raw', table) }}
+    where (_source, {{ key }}) in (select _source, {{ key }} from {{ source('raw', table ~ '_changed') }})
     {%- endfor %}
 ),
 

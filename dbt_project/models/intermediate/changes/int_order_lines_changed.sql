@@ -21,7 +21,7 @@ arrived as (
 
 latest as (
     select
-{{ order_line_columns() }}
+        {{ order_line_columns() }}
     from held
 ),
 
@@ -63,7 +63,7 @@ winners as (
 lines_of_orders as (
     select
         {{ 'latest.' ~ names | join(', latest.') }},
-        cast(null as {{ dbt.type_string() }}) as client_id,
+        cast(null as text) as client_id,
         true as holds
     from latest
     inner join winners on latest.source = winners.source and latest.order_key = winners.order_key
@@ -71,7 +71,7 @@ lines_of_orders as (
     union all
     select
         {{ 'before.' ~ names | join(', before.') }},
-        cast(null as {{ dbt.type_string() }}) as client_id,
+        cast(null as text) as client_id,
         true as holds
     from before
     inner join winners on before.source = winners.source and before.order_key = winners.order_key
@@ -101,7 +101,7 @@ select * from {{ this }} where not holds
 {% set _ = ref('int_orders_changed') %}
 select
     {{ names | join(', ') }},
-    cast(null as {{ dbt.type_string() }}) as client_id,
+    cast(null as text) as client_id,
     false as holds,
     cast(ordered_at as date) as ordered_on,
     {{ numbers_of_line() }}

@@ -4,6 +4,13 @@
 -- lines hold now (rows that came back from quarantine, that were dated after the last build, or an order that was
 -- deleted once) is_scanned says that the order is read from all of raw.
 {{ config(materialized='table') }}
+{% set goods, rates = ref('int_goods_changed'), ref('int_rates_changed') %}
+{% set conditions = [
+    'goods_number in (select goods_number from ' ~ goods ~ ')',
+    'client_ref in (select client_ref from joined)',
+    'product_key in (select product_key from moved)',
+    '(original_currency, ordered_on) in (select currency, business_date from ' ~ rates ~ ')',
+] %}
 {% if is_change() %}
 with
 
@@ -43,17 +50,16 @@ orders as (
         greatest(landed.is_scanned, case when deleted.order_key is null then 0 else 1 end) as is_scanned
     from landed
     left join deleted on landed.source = deleted._source and landed.order_key = deleted.order_key
+    -- One look-up each: of those that look for nothing none is made.
+    {%- for condition in conditions %}
     union all
     select
         source,
         order_key,
         0 as is_scanned
     from {{ last_built('int_order_lines_netted') }}
-    where
-        goods_number in (select goods_number from {{ ref('int_goods_changed') }})
-        or client_ref in (select client_ref from joined)
-        or product_key in (select product_key from moved)
-        or (original_currency, ordered_on) in (select currency, business_date from {{ ref('int_rates_changed') }})
+    where {{ condition }}
+    {%- endfor %}
     {%- if goes_on() %}
     union all
     select
@@ -76,10 +82,9 @@ final as (
 
 select * from final
 {% else %}
-{% set _ = [ref('int_goods_changed'), ref('int_rates_changed')] %}
 select
-    cast(null as {{ dbt.type_string() }}) as source,
-    cast(null as {{ dbt.type_string() }}) as order_key,
+    cast(null as text) as source,
+    cast(null as text) as order_key,
     cast(null as bigint) as order_number,
     false as is_scanned
 where false

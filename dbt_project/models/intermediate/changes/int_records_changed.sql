@@ -1,6 +1,7 @@
 -- One row per client record of which anything may have changed: a line of an order, a version in the CRM, or the client
 -- that it is joined to. is_in_crm_anew: the CRM delivered it, so what it says is read again; is_lost: a line that named
--- the record in this way is gone, or the CRM's row may be, so all other lines have to be looked at. Empty in a FULL build.
+-- the record in this way is gone, or the CRM's row may be, so all other lines have to be looked at. Empty in a FULL
+-- build.
 {{ config(materialized='table') }}
 {% if is_change() %}
 with
@@ -58,7 +59,7 @@ group by client_ref
 {% else %}
 {% set _ = ref('int_order_lines_changed') %}
 select
-    cast(null as {{ dbt.type_string() }}) as client_ref,
+    cast(null as text) as client_ref,
     false as is_in_crm_anew,
     false as is_lost
 where false

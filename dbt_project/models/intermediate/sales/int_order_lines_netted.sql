@@ -2,7 +2,9 @@
 -- cancellation took it back. Sales, returns and cancellations are merchandise; fees, write-offs and adjustments are
 -- kept apart: their amount stands in `amount` and in neither revenue nor units. The table that everything about orders
 -- is read from; the models of changed units come before it, since they read what it was.
-{%- set _ = [ref_of_units('int_orders_changed'), ref_of_units('int_clients_changed'), ref_of_units('int_days_changed')] %}
+{%- for units in ['int_orders_changed', 'int_clients_changed', 'int_days_changed'] -%}
+    {%- set _ = ref_of_units(units) -%}
+{%- endfor %}
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_units',
@@ -29,7 +31,9 @@ clients as (
 
 cancelled as (
     select * from {{ ref('int_sales_returned') }}
-    where line_kind = 'cancellation' and sale_batch_id is not null
+    where
+        line_kind = 'cancellation'
+        and sale_batch_id is not null
         and {{ in_changed('int_order_lines_changed', {'goods_number': 'goods_number'}) }}
 ),
 

@@ -1,9 +1,10 @@
--- One row per line by which a known client brought something back, with the sale that it takes back where one is found.
--- Neither kind names its sale, and a match depends on earlier lines alone, so what was known on a date stays so (L3).
--- cancellation: of a whole line, within client, product, absolute quantity and absolute amount (hence unit price): the
--- k-th cancellation that finds an open sale takes the k-th sale. return: of any number of units, within client and
--- product, first in, first out of the sales that no cancellation took: sale_* is the line that the first unit came from,
--- matched_units says of how many units a sale was found. What finds none is older than our history; it reduces revenue.
+-- One row per line by which a known client brought something back, with the sale that it takes back where one is
+-- found. Neither kind names its sale, and a match depends on earlier lines alone, so what was known on a date stays so
+-- (L3). cancellation: of a whole line, within client, product, absolute quantity and absolute amount (hence unit
+-- price): the k-th cancellation that finds an open sale takes the k-th sale. return: of any number of units, within
+-- client and product, first in, first out of the sales that no cancellation took: sale_* is the line that the first
+-- unit came from, matched_units says of how many units a sale was found. What finds none is older than our history; it
+-- reduces revenue.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_units',
@@ -118,16 +119,23 @@ covered as (
     from counted
 ),
 
+followed as (
+    select
+        *,
+        lag(found) over (
+            partition by {{ goods }}, is_back order by ordered_at, order_key, file_name, file_line
+        ) as found_before
+    from covered
+),
+
 placed as (
     select
         *,
         case
             when is_back = 0 then sold - units
-            else coalesce(lag(found) over (
-                partition by {{ goods }}, is_back order by ordered_at, order_key, file_name, file_line
-            ), 0)
+            else coalesce(found_before, 0)
         end as place
-    from covered
+    from followed
 ),
 
 numbered as (

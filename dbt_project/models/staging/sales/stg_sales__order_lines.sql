@@ -5,7 +5,7 @@ with
 
 final as (
     select
-{{ order_line_columns() }}
+        {{ order_line_columns() }}
     from held
 )
 
