@@ -270,7 +270,7 @@ def test_L4_a_rate_that_comes_late_or_is_corrected_changes_the_orders_of_its_day
     days = [Day(date(2017, 5, 4), first, {}), Day(date(2017, 5, 5), second, {})]
     changed = ChangedWarehouse(Warehouse(tmp_path / "build.duckdb", parsed))
     changed.first(days[0])
-    assert {said for said in changed.then(days[1]).values()} == {"success"}
+    assert set(changed.then(days[1]).values()) == {"success"}
     found = rows(changed.warehouse, "select order_key, revenue from marts.fct_orders order by 1")
     assert found == [("a", Decimal(11)), ("b", Decimal(12)), ("c", Decimal(15))]
     anew = ChangedWarehouse(Warehouse(tmp_path / "anew.duckdb", parsed))

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from perennial.core.errors import ConfigError
-from perennial.core.settings import REPOSITORY, load_settings
+from perennial.core.settings import REPOSITORY, Company, load_settings
 
 
 def _copy(tmp_path):
@@ -62,3 +62,22 @@ def test_L22_a_wrong_address_of_the_warehouse_is_refused_without_being_shown():
     with pytest.raises(ConfigError, match="PERENNIAL_WAREHOUSE_URL") as refused:
         load_settings({"PERENNIAL_WAREHOUSE_URL": "mysql://perennial:s3cret@db"})
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "counted"),
+    [
+        ({}, True),
+        ({"prices_include_tax": False}, False),
+        ({"revenue_includes_tax": False}, False),
+        ({"prices_include_tax": False, "revenue_includes_tax": True}, True),
+    ],
+)
+def test_tax_is_counted_as_it_is_delivered_unless_the_settings_say_otherwise(given, counted):
+    company = Company(name="Shop", zone="Europe/Berlin", currency="EUR", **given)
+    assert (company.counts_tax, company.fiscal_year_starts) == (counted, 1)
+
+
+def test_a_fiscal_year_starts_in_a_month():
+    with pytest.raises(ValueError, match="fiscal_year_starts"):
+        Company(name="Shop", zone="Europe/Berlin", currency="EUR", fiscal_year_starts=13)
