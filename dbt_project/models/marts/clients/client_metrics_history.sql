@@ -29,26 +29,27 @@ held as (
     where {{ 'month_ends.ends_on > %s' % base_on if base_on else 'true' }}
 ),
 
+-- Those with an order are compared with each other; leads stand apart.
 compared as (
     select
-        client_id,
-        as_of_date,
+        *,
         {%- for band, column in bands.items() %}
-        {{ fifth(column, per='as_of_date') }} as {{ band }},
+        {{ fifth(column, per='as_of_date, orders_total > 0') }} as {{ band }}_of_all,
         {%- endfor %}
-        {{ revenue_of_larger(per='as_of_date') }} as of_larger,
-        sum(greatest(revenue_total, 0)) over (partition by as_of_date) as of_all
+        {{ revenue_of_larger(per='as_of_date, orders_total > 0') }} as of_larger,
+        sum(greatest(revenue_total, 0)) over (partition by as_of_date, orders_total > 0) as of_all
     from held
-    where orders_total > 0
 ),
 
 at_month_ends as (
     select
-        held.*,
-        {{ concentration_class('compared.of_larger', 'compared.of_all') }} as concentration_class,
-        {{ bands.keys() | join(', ') }}
-    from held
-    left join compared on held.client_id = compared.client_id and held.as_of_date = compared.as_of_date
+        *,
+        {%- for band in bands %}
+        case when orders_total > 0 then {{ band }}_of_all end as {{ band }},
+        {%- endfor %}
+        case when orders_total > 0 then {{ concentration_class('of_larger', 'of_all') }} else 'C' end
+            as concentration_class
+    from compared
 ),
 
 known_month_ends as (
