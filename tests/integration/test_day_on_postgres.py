@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from factories.postgres_warehouse import new_database
 from factories.same_tables import differences
 from factories.small_shop import land_one_more_day, land_small_shop
-from integration.running import perennial
+from integration.running import REPOSITORY, perennial
 from perennial.core.settings import Settings, load_settings
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import last_run
@@ -18,8 +19,9 @@ from perennial.pipeline.build import build, publish
 from perennial.pipeline.export import render
 from perennial.pipeline.plan import plan
 from perennial.pipeline.scores import score, train_if_due
+from perennial.warehouse.engine import open_published
+from reference import reference
 
-# What a run tells of itself and of its steps, not of the day.
 URL = "PERENNIAL_WAREHOUSE_URL"
 
 
@@ -77,3 +79,21 @@ def test_L2_the_demo_shop_is_the_same_on_both_engines(real_home, postgres, tmp_p
         perennial(tmp_path, "run", **{URL: url})
     assert files_below(tmp_path / "outbox") == files_below(real_home.path / "outbox") != {}
     assert differences(settings_of(real_home.path), settings_of(tmp_path, url)) == {}
+
+
+@pytest.mark.slow
+def test_online_retail_is_the_same_on_both_engines_and_its_sums_are_those_of_the_data_set(postgres, tmp_path):
+    config = {"PERENNIAL_CONFIG": str(REPOSITORY / "config/examples/online_retail")}
+    home, url = tmp_path / "home", new_database(postgres)
+    perennial(home, "land", "--data", str(reference("data/online_retail_ii")), **config)
+    perennial(home, "run", **config)
+    embedded = load_settings({"PERENNIAL_HOME": str(home), **config})
+    on_postgres = load_settings({"PERENNIAL_HOME": str(tmp_path / "other"), URL: url, **config})
+    shutil.copytree(home, tmp_path / "other", ignore=lambda folder, _: {"warehouse"} if Path(folder) == home else set())
+    run = last_run(open_ledger(on_postgres))
+    for step in (build, publish, train_if_due, score, plan):
+        step(on_postgres, run)
+    assert differences(embedded, on_postgres) == {}
+    query = "select sum(amount) as n from fct_order_lines where order_key like 'C%'"
+    with open_published(on_postgres) as published:
+        assert published.query(query).column("n")[0].as_py() == Decimal("-1465303.660")

@@ -19,6 +19,7 @@ from perennial.warehouse.postgres import (
     current_id,
     damages,
     known_versions,
+    last_record,
     open_published,
     prepare_build,
     publish_marts,
@@ -362,3 +363,20 @@ def test_what_our_rooms_ask_in_duckdbs_sql_is_the_same_on_postgresql(shown, sql)
         expected = connection.execute(sql, params).to_arrow_table().to_pylist()
         found = published.query(sql, params).to_pylist()
     assert found == expected
+
+
+def test_L5_a_crash_of_the_server_costs_the_build_and_nothing_that_was_published(settings, server):
+    lines = [{"order_key": "1", "product_key": "p", "ordered_at": "2017-10-01 12:00:00"}]
+    raw = {"order_lines": [write_raw(settings, "order_lines", "order_lines-1", FIRST.as_of, lines)]}
+    build_in_postgres(settings, FIRST, FIRST_DAY)
+    publish_marts(settings, FIRST)
+    prepare_build(settings, SECOND, raw_files=raw, ledger=[])
+    server.stop()
+    server.start()
+    with open_published(settings) as reader:
+        assert orders_and_days(reader) == (2, 2)
+    assert last_record(settings, SECOND) is None
+    with pytest.raises(ContractViolation, match="nothing is built"):
+        publish_marts(settings, SECOND)
+    prepare_build(settings, SECOND, raw_files=raw, ledger=[])
+    assert ask(settings.warehouse_url, "select count(*) from raw.order_lines") == [(1,)]
