@@ -28,6 +28,7 @@ MART_NAMES = (
     "dim_contact_persons",
     "fct_orders",
     "fct_order_lines",
+    "fct_returns",
     "fct_campaign_contacts",
     "fct_redemptions",
     "fct_deals",
