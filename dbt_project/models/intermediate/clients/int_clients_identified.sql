@@ -8,12 +8,6 @@
 ) }}
 with
 
-{% if is_change() -%}
-changed as (
-    select * from {{ ref('int_records_changed') }}
-),
-
-{% endif -%}
 crm as (
     {%- if is_change() %}
     select
@@ -68,7 +62,7 @@ seen as (
         known.source,
         known.is_in_crm
     from {{ this }} as known
-    inner join changed on known.client_ref = changed.client_ref
+    inner join {{ ref('int_records_changed') }} as changed on known.client_ref = changed.client_ref
     where case when known.is_in_crm then not changed.is_in_crm_anew else not changed.is_lost end
     union all
     select
@@ -78,7 +72,7 @@ seen as (
         false as is_in_crm
     from {{ last_built('int_order_lines_netted') }}
     where
-        client_ref in (select client_ref from changed where is_lost)
+        client_ref in (select client_ref from {{ ref('int_records_changed') }} as changed where changed.is_lost)
         and order_number not in (select order_number from {{ ref('int_order_lines_changed') }})
     {%- endif %}
 ),
