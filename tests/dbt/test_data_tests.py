@@ -14,7 +14,18 @@ METRICS = "assert_metrics_revenue_agrees_with_orders"
 DATED = "assert_no_line_is_dated_after_as_of"
 KEY = "unique_combination_client_metrics_*"
 VALID = "valid_rows_client_metrics_*"
+STAGES = "assert_stages_of_a_client_follow_each_other_without_gaps"
+COHORTS = "assert_cohorts_sum_to_the_revenue_of_known_clients"
+GOODS = "assert_lines_and_what_has_none_sum_to_all_revenue"
+CURVE = "assert_concentration_ends_with_all_clients_and_their_revenue"
 DAMAGE = [
+    (STAGES, "delete from marts.client_lifecycle_events where stage = 'at_risk'"),
+    (STAGES, "update marts.client_lifecycle_events set left_on = left_on + 1 where left_on is not null"),
+    (COHORTS, "update marts.cohort_retention set revenue = revenue + 0.01 where month_number = 0"),
+    (COHORTS, "delete from marts.cohort_retention where month_number = 0 and cohort_month = date '2017-09-01'"),
+    (GOODS, "delete from marts.category_metrics where product_line = '(none)'"),
+    (CURVE, "update marts.concentration set clients = clients + 1 where percent_of_clients = 100"),
+    (CURVE, "update marts.concentration set cumulative_revenue = -1 where percent_of_clients = 50"),
     (LOST, "update raw.ledger_batches set loaded = loaded + 1"),
     (LOST, "delete from raw.ledger_batches"),
     (LOST, "delete from marts.fct_order_lines where order_key = 'r3' and product_key = 'p1'"),
