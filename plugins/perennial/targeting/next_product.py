@@ -25,7 +25,10 @@ groups as (
     left join sizes as s on s.main_department = c.main_department
 ),
 overall as (
-    select d.product_line as department, count(distinct d.client_id) as buyers, (select count(*) from clients) as clients
+    select
+        d.product_line as department,
+        count(distinct d.client_id) as buyers,
+        (select count(*) from clients) as clients
     from client_product_matrix as d
     inner join clients as c on c.client_id = d.client_id
     group by d.product_line
