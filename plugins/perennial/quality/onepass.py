@@ -16,8 +16,8 @@ import pyarrow as pa
 from perennial.contracts.entities import RAW_COLUMNS, EntityName
 from perennial.core.sqltext import literal, literals
 from perennial.quality.checking import Checker
-from perennial.quality.raw import Stamp, copy_raw, given_columns
-from perennial.quality.rules import column_types, reference_value
+from perennial.quality.raw import Stamp, copy_raw
+from perennial.quality.rules import reference_value
 
 _MOST_ASIDE = 50_000  # rows, and their bytes: they are in memory
 _MOST_BYTES = 1 << 26
@@ -174,9 +174,7 @@ def _make_bad(checker: Checker, aside: pa.Table, files: Sequence[Rows]) -> None:
 
 def _make_good(checker: Checker, path: Path, files: Sequence[Rows]) -> None:
     """`checked_good`: the rows that were written, read from where they were written to."""
-    own, types = ", ".join(checker.entity.columns), column_types(checker.contract)
-    given = given_columns(checker)
-    columns = ", ".join(name if name in given else f"null::{kind} as {name}" for name, kind in types.items())
+    own = ", ".join(checker.entity.columns)
     names = ", ".join(f"{name} as {name.removeprefix('_')}" for name in RAW_COLUMNS if name not in _OTHERWISE)
     number = "0" if len(files) == 1 else f"list_position([{literals(file.name for file in files)}], _file) - 1"
     tests = "".join(f", {test}" for test in checker.known_tests())
@@ -189,7 +187,7 @@ def _make_good(checker: Checker, path: Path, files: Sequence[Rows]) -> None:
         from (
             select *{tests}
             from (
-                select {columns}, {names}, _deleted as is_deleted, ({number})::integer as file_no
+                select {own}, {names}, _deleted as is_deleted, ({number})::integer as file_no
                 from read_parquet({literal(str(path))})
             )
         )

@@ -40,7 +40,7 @@ class Written:
 
 
 def write_raw(checker: Checker, path: Path, stamp: Stamp, *, written: Written | None = None) -> int:
-    """Write the good rows by file and line, with the canonical columns that the contract gives. Returns their number.
+    """Write the good rows by file and line, with the columns of contracts/entities.py. Returns the rows written.
 
     What is `written` already with this stamp gets another name; `checked` may go on reading it under its own.
     """
@@ -54,7 +54,7 @@ def write_raw(checker: Checker, path: Path, stamp: Stamp, *, written: Written | 
 
 def copy_raw(checker: Checker, rows: str, path: Path, stamp: Stamp) -> int:
     """Write `rows`, the SQL behind `from`, which have the columns of `checked`, as a raw file. Returns their number."""
-    names = ", ".join(_written(checker, name) for name in given_columns(checker))
+    names = ", ".join(_written(checker, name) for name in checker.entity.columns)
     constants = {"_source": stamp.source, "_batch_id": stamp.batch_id}
     texts = ", ".join(f"{_constant(value)} as {name}" for name, value in constants.items())
     found = checker.connection.execute(f"""
@@ -67,14 +67,6 @@ def copy_raw(checker: Checker, rows: str, path: Path, stamp: Stamp) -> int:
         ) to {literal(str(path))} (format parquet, {_HOW})
     """).fetchall()
     return int(found[0][0])
-
-
-def given_columns(checker: Checker) -> list[str]:
-    """The canonical columns that the contract gives, and those of the key; the others are null, and not written."""
-    contract, entity = checker.contract, checker.entity
-    computed = {"line_kind", "amount"} if entity.name == "order_lines" else set[str]()
-    given = {*contract.columns, *contract.constants, *entity.key, *computed}
-    return [name for name in entity.columns if name in given]
 
 
 def _written(checker: Checker, name: str) -> str:
