@@ -27,8 +27,14 @@ figures as (
     select
         '{{ name }}_{{ span }}' as figure,
         (select coalesce(sum({{ name }}_{{ span }}), 0) from {{ ref('client_metrics') }}) as of_clients,
-        (select coalesce(sum({{ name }}), 0) from guests where ordered_on > {{ as_of() }} - {{ days }}) as of_guests,
-        (select coalesce(sum({{ name }}), 0) from days where business_date > {{ as_of() }} - {{ days }}) as of_days
+        (
+            select coalesce(sum({{ name }}), 0) from guests
+            where ordered_on > {{ as_of() }} - {{ days }}
+        ) as of_guests,
+        (
+            select coalesce(sum({{ name }}), 0) from days
+            where business_date > {{ as_of() }} - {{ days }}
+        ) as of_days
     {{- ' union all' if not (loop.last and outer_loop.last) }}
     {%- endfor %}
     {%- endfor %}
