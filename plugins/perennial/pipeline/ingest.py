@@ -17,7 +17,7 @@ from perennial.contracts.sources import SourcesFile
 from perennial.core.settings import Settings
 from perennial.ledger import batches
 from perennial.ledger.engine import open_ledger
-from perennial.pipeline.intake import Intake
+from perennial.pipeline.intake import Intake, clear_scratch
 from perennial.pipeline.machine import machine_told
 from perennial.pipeline.recording import Recorder
 from perennial.pipeline.turns import turn
@@ -48,6 +48,7 @@ def ingest(settings: Settings, source: str | None = None, *, until: date | None 
         for name in sorted(names):
             stack.enter_context(turn(settings, f"ingest-{name}"))
             _finish_moves(settings, engine, name)
+            clear_scratch(settings, name)
         gate = stack.enter_context(open_gate(settings.data_docs))
         for name in names:
             land_due(settings, name, sources.sources[name])  # events that were received, and whose writer may be gone

@@ -18,6 +18,7 @@ from perennial.contracts.sources import Source, SourceEntity
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.files import place
 from perennial.core.ids import digest_of
+from perennial.core.settings import Settings
 from perennial.ledger import batches, consents
 from perennial.ledger.batches import BatchFile, KnownFile
 from perennial.ledger.gate import record_columns, record_results
@@ -57,6 +58,13 @@ class Judged:
     reasons: tuple[str, ...]
 
 
+def clear_scratch(settings: Settings, source: str) -> Path:
+    """The folder in which a source's ingestion works, without what one that was killed left in it."""
+    folder = settings.home / "tmp" / f"ingest-{source}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
 class Intake:
     """Takes the settled files of one source entity."""
 
@@ -89,8 +97,7 @@ class Intake:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        folder = self.settings.home / "tmp" / f"ingest-{self.ledger.source}"
-        shutil.rmtree(folder, ignore_errors=True)  # of an ingestion that was killed
+        folder = clear_scratch(self.settings, self.ledger.source)
         for name in ("in", "spill", "out"):
             (folder / name).mkdir(parents=True)
         yield folder
