@@ -361,5 +361,7 @@ class Checker:
         return f"count(*) filter (where ({mask} & {2**index}::{self.mask_type}) <> 0{good})"
 
     def _one(self, query: str) -> tuple[Any, ...]:
-        row = self.connection.execute(query).fetchone()
-        return tuple(row) if row is not None else ()
+        rows = self.connection.execute(
+            query
+        ).fetchall()  # a result that is not read out holds the connection
+        return tuple(rows[0]) if rows else ()

@@ -98,7 +98,11 @@ def _constant(value: str) -> str:
 
 def consent_events(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
     """The good rows of a consents batch: client_ref, channel, purpose, status, changed_at, known_on."""
-    return connection.sql(f"""
+    return (
+        connection.cursor()
+        .sql(f"""
         select client_ref, channel, purpose, status, changed_at, business_date as known_on
         from checked where {_GOOD} and client_ref is not null
-    """).to_arrow_reader(_CONSENT_ROWS)
+    """)
+        .to_arrow_reader(_CONSENT_ROWS)
+    )

@@ -100,6 +100,7 @@ DELIVERIES: dict[str, tuple[list[str], list[dict[str, str | bytes]]]] = {
         ["one pass"],
         [{CONSENTS_FILE: f"{CONSENTS}\n{_GRANTED}1,email,marketing,maybe,2017-10-02T11:00:00Z\n"}],
     ),
+    "good events alone": (["one pass"], [{CONSENTS_FILE: f"{CONSENTS}\n{_GRANTED}"}]),
     "an event twice": (["given up"], [{CONSENTS_FILE: f"{CONSENTS}\n{_GRANTED}{_GRANTED}"}]),
 }
 
