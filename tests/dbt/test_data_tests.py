@@ -12,8 +12,8 @@ LINES = "assert_order_lines_sum_to_orders_to_the_cent"
 DAILY = "assert_kpi_daily_agrees_with_orders"
 METRICS = "assert_metrics_revenue_agrees_with_orders"
 DATED = "assert_no_line_is_dated_after_as_of"
-KEY = "unique_combination_client_metrics_*"
-VALID = "valid_rows_client_metrics_*"
+KEY = "unique_combination_client_metrics_[0-9a-f]*"
+VALID = "valid_rows_client_metrics_[0-9a-f]*"
 STAGES = "assert_stages_of_a_client_follow_each_other_without_gaps"
 COHORTS = "assert_cohorts_sum_to_the_revenue_of_known_clients"
 GOODS = "assert_lines_and_what_has_none_sum_to_all_revenue"
@@ -28,13 +28,13 @@ DAMAGE = [
     (CURVE, "update marts.concentration set cumulative_revenue = -1 where percent_of_clients = 50"),
     (LOST, "update raw.ledger_batches set loaded = loaded + 1"),
     (LOST, "delete from raw.ledger_batches"),
-    (LOST, "delete from marts.fct_order_lines where order_key = 'r3' and product_key = 'p1'"),
-    (LOST, "delete from marts.fct_order_lines where order_key = 'r3'"),
+    (LOST, "delete from intermediate.int_order_lines_netted where order_key = 'r3' and product_key = 'p1'"),
+    (LOST, "delete from intermediate.int_order_lines_netted where order_key = 'r3'"),
     (
         LOST,
-        "delete from raw.order_lines where order_key = 'r3'; delete from marts.fct_order_lines where order_key = 'r3'",
+        "delete from raw.order_lines where order_key = 'r3'; delete from intermediate.int_order_lines_netted where order_key = 'r3'",
     ),
-    (LOST, "insert into marts.fct_order_lines from marts.fct_order_lines limit 1"),
+    (LOST, "insert into intermediate.int_order_lines_netted from intermediate.int_order_lines_netted limit 1"),
     (LINES, "update marts.fct_orders set revenue = revenue + 0.01 where order_key = 'r3'"),
     (LINES, "delete from marts.fct_orders"),
     (DAILY, "update marts.kpi_daily set revenue = revenue + 0.01 where business_date = date '2017-08-20'"),
@@ -42,7 +42,7 @@ DAMAGE = [
     (METRICS, "update marts.client_metrics set revenue_total = revenue_total + 0.01 where orders_total = 18"),
     (METRICS, "update marts.client_metrics set orders_total = 17 where orders_total = 18"),
     (METRICS, "delete from marts.client_metrics where orders_total = 18"),
-    (DATED, "update marts.fct_order_lines set ordered_on = date '2017-10-02' where order_key = 'g2'"),
+    (DATED, "update intermediate.int_order_lines_netted set ordered_on = date '2017-10-02' where order_key = 'g2'"),
     (KEY, "insert into marts.client_metrics from marts.client_metrics limit 1"),
     (VALID, "update marts.client_metrics set weekend_share_180d = 1.5 where orders_total = 18"),
     (VALID, "update marts.client_metrics set recency_days = -1 where orders_total = 18"),
