@@ -57,7 +57,7 @@ def test_each_mistake_is_told_with_its_file_line_and_fix_and_all_at_once(wrong, 
         ),
         (
             "segments/shop.yml",
-            "in ('new', 'active')\n",
+            "in ('new', 'active', 'growing', 'cooling', 'won_back')\n",
             "in ('new') and best_clients\n",
             ("segments.1.where", "in a circle"),
         ),
