@@ -10,7 +10,9 @@ order_days as (
         client_id,
         as_of_date,
         ordered_on - cast('1970-01-01' as date) as day,
-        ordered_on - lag(ordered_on) over (partition by client_id, as_of_date order by ordered_on) as gap_days
+        cast(
+            ordered_on - lag(ordered_on) over (partition by client_id, as_of_date order by ordered_on) as bigint
+        ) as gap_days
     from client_days
     where standing_orders > 0
     group by client_id, as_of_date, ordered_on

@@ -12,9 +12,13 @@
 {%- endmacro -%}
 
 {#- A sum as an amount. Sums are of 38 digits inside; one that no decimal(18,4) can hold stands as the largest that can,
-    and the tests that compare it with its orders tell of it: no model stops in an overflow. -#}
+    and the tests that compare it with its orders tell of it: no model stops in an overflow. Nothing stays nothing, which
+    least and greatest alone would make the smallest amount. -#}
 {%- macro amount_of(sum) -%}
-    cast(least(greatest({{ sum }}, -99999999999999.9999), 99999999999999.9999) as decimal(18, 4))
+    cast(
+        case when {{ sum }} is not null then least(greatest({{ sum }}, -99999999999999.9999), 99999999999999.9999) end
+        as decimal(18, 4)
+    )
 {%- endmacro -%}
 
 {#- What is summed per client over every window, the window before it, and life: (name, column of client_days). -#}

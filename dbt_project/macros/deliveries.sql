@@ -87,9 +87,9 @@ held as (
         line_kind,
         quantity,
         unit_price,
-        cast(coalesce(amount, quantity * unit_price) as decimal(18, 4)) as amount,
+        coalesce(amount, {{ fitting(widened('quantity') ~ ' * unit_price') }}) as amount,
         coalesce(discount_amount, 0) as discount_amount,
-        coalesce(cost_amount, cast(quantity * unit_cost as decimal(18, 4))) as cost_amount,
+        coalesce(cost_amount, {{ fitting(widened('quantity') ~ ' * unit_cost') }}) as cost_amount,
         tax_amount,
         currency
 {%- endmacro -%}

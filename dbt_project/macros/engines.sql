@@ -29,23 +29,29 @@
     hour(from_utc_timestamp({{ moment }}, '{{ zone }}'))
 {%- endmacro -%}
 
-{#- sum / count as an amount, exact and half away from zero; null where nothing was counted. Both engines give the same
-    digits, which a detour over doubles would not. -#}
+{#- sum / count as an amount (as amount_of), exact and half away from zero; null where nothing was counted. Both engines
+    give the same digits, which a detour over doubles would not. -#}
 {%- macro average_of(sum, count) -%}
     {{ return(adapter.dispatch('average_of', 'perennial')(sum, count)) }}
 {%- endmacro -%}
 
 {%- macro default__average_of(sum, count) -%}
-    cast(round({{ sum }} / nullif({{ count }}, 0), 4) as decimal(18, 4))
+    cast(
+        case
+            when {{ sum }} is not null and {{ count }} <> 0
+                then least(greatest(round({{ sum }} / nullif({{ count }}, 0), 4), -99999999999999.9999), 99999999999999.9999)
+        end as decimal(18, 4)
+    )
 {%- endmacro -%}
 
 {%- macro duckdb__average_of(sum, count) -%}
-    {%- set ten_thousandths = 'cast(cast(%s as decimal(24, 4)) * 10000 as bigint)' % sum -%}
+    {%- set ten_thousandths = 'cast(cast(%s as decimal(34, 4)) * 10000 as hugeint)' % sum -%}
+    {%- set average = 'divide(2 * abs(%s) + %s, nullif(2 * %s, 0))' % (ten_thousandths, count, count) -%}
     cast(
-        cast(
-            sign({{ sum }}) * divide(2 * abs({{ ten_thousandths }}) + {{ count }}, nullif(2 * {{ count }}, 0))
-            as decimal(22, 0)
-        ) * 0.0001 as decimal(18, 4)
+        case
+            when {{ sum }} is not null and {{ count }} <> 0
+                then cast(sign({{ sum }}) * least({{ average }}, 999999999999999999) as decimal(18, 0)) * 0.0001
+        end as decimal(18, 4)
     )
 {%- endmacro -%}
 

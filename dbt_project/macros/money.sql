@@ -17,10 +17,21 @@
     {%- if var('prices_include_tax') | as_bool == var('revenue_includes_tax') | as_bool -%}
         {{ amount }}
     {%- elif var('prices_include_tax') | as_bool -%}
-        {{ amount }} - coalesce({{ tax }}, 0)
+        {{ fitting(widened(amount) ~ ' - coalesce(' ~ tax ~ ', 0)') }}
     {%- else -%}
-        {{ amount }} + coalesce({{ tax }}, 0)
+        {{ fitting(widened(amount) ~ ' + coalesce(' ~ tax ~ ', 0)') }}
     {%- endif -%}
+{%- endmacro -%}
+
+{#- An amount with room to compute in: DuckDB adds and multiplies two numbers of 18 digits into 18 digits, and stops where
+    they do not fit. -#}
+{%- macro widened(amount) -%}
+    cast({{ amount }} as decimal(24, 4))
+{%- endmacro -%}
+
+{#- What was computed of amounts, as an amount; null where it has more digits than an amount may have. -#}
+{%- macro fitting(computed) -%}
+    cast(case when abs({{ computed }}) < 99999999999999.99995 then {{ computed }} end as decimal(18, 4))
 {%- endmacro -%}
 
 {#- The ISO 4217 code of an amount as delivered: the company's where the source gives none. -#}
@@ -29,10 +40,9 @@
 {%- endmacro -%}
 
 {#- An amount of another currency by the rate of its business day, half away from zero to four decimals, so that what
-    came back is what was sold. Null where the rate is missing, or the amount has more digits than an amount may have.
-    The cast widens the product: DuckDB multiplies two numbers of 18 digits into 18 digits. -#}
+    came back is what was sold. Null where the rate is missing, or the amount has more digits than an amount may have. -#}
 {%- macro in_company_currency(amount, code, rate) -%}
-    {%- set converted = 'cast(' ~ amount ~ ' as decimal(24, 4)) * ' ~ rate -%}
+    {%- set converted = widened(amount) ~ ' * ' ~ rate -%}
     cast(
         case
             when {{ code }} = {{ currency() }} then {{ amount }}

@@ -16,3 +16,8 @@
 {%- macro line_windows() -%}
     {{ return([90, 180, 365]) }}
 {%- endmacro -%}
+
+{#- A term of more than a hundred years is a mistake of its source: nothing falls due by it. -#}
+{%- macro longest_term_days() -%}
+    36525
+{%- endmacro -%}

@@ -1,4 +1,5 @@
--- An amount of another currency without a rate of its day is told by currency and days: nothing is guessed.
+-- An amount of another currency without a rate of its day is told by currency and days: nothing is guessed. So is one
+-- that has more digits than an amount may have once it is multiplied (quantity x unit_price, or by the rate).
 with
 
 amounts as (
@@ -30,6 +31,9 @@ select
     min(happened_on) as first_day,
     max(happened_on) as last_day,
     count(*) as amounts,
-    'land rates (exchange_rates) of this currency for these days or earlier' as what_to_do
+    case
+        when original_currency = {{ currency() }} then 'correct these rows: their amounts have more than 14 digits'
+        else 'land rates (exchange_rates) of this currency for these days or earlier'
+    end as what_to_do
 from amounts
 group by original_currency, in_table

@@ -29,12 +29,12 @@ final as (
         voided_on,
         count(*) filter (where sale_lines > 0) as orders,
         cast(sum(sale_lines) as bigint) as sale_lines,
-        cast(sum(revenue) as decimal(18, 4)) as revenue,
-        cast(sum(sold_amount) as decimal(18, 4)) as sold_amount,
-        cast(sum(returned_amount) as decimal(18, 4)) as returned_amount,
-        cast(sum(discount) as decimal(18, 4)) as discount,
-        cast(sum(units) as decimal(18, 4)) as units,
-        cast(coalesce(sum(margin), 0) as decimal(18, 4)) as margin
+        {{ amount_of('sum(revenue)') }} as revenue,
+        {{ amount_of('sum(sold_amount)') }} as sold_amount,
+        {{ amount_of('sum(returned_amount)') }} as returned_amount,
+        {{ amount_of('sum(discount)') }} as discount,
+        {{ amount_of('sum(units)') }} as units,
+        {{ amount_of('coalesce(sum(margin), 0)') }} as margin
     from orders
     group by client_id, ordered_on, voided_on
 )

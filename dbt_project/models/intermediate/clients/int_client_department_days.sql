@@ -64,7 +64,7 @@ final as (
         ordered_on,
         voided_on,
         count(*) filter (where sale_lines > 0) as orders,
-        cast(sum(revenue) as decimal(18, 4)) as revenue,
+        {{ amount_of('sum(revenue)') }} as revenue,
         cast(max(term_days) as bigint) as term_days
     from parts
     group by client_id, department, ordered_on, voided_on

@@ -25,11 +25,11 @@ final as (
     select
         coalesce(products.product_line, {{ no_line() }}) as product_line,
         lines.ordered_on as business_date,
-        cast(sum(lines.revenue) as decimal(18, 4)) as revenue,
-        cast(sum(case when lines.client_id is null then lines.revenue else 0 end) as decimal(18, 4)) as guest_revenue,
-        cast(sum(lines.units) as decimal(18, 4)) as units,
-        cast(coalesce(sum(lines.margin), 0) as decimal(18, 4)) as margin,
-        cast(sum(case when lines.margin is null then 0 else lines.revenue end) as decimal(18, 4)) as margin_revenue
+        {{ amount_of('sum(lines.revenue)') }} as revenue,
+        {{ amount_of('sum(case when lines.client_id is null then lines.revenue else 0 end)') }} as guest_revenue,
+        {{ amount_of('sum(lines.units)') }} as units,
+        {{ amount_of('coalesce(sum(lines.margin), 0)') }} as margin,
+        {{ amount_of('sum(case when lines.margin is null then 0 else lines.revenue end)') }} as margin_revenue
     from lines
     left join products on lines.product_key = products.product_key
     group by coalesce(products.product_line, {{ no_line() }}), lines.ordered_on

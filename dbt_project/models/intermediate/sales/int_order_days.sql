@@ -23,16 +23,16 @@ final as (
         cast(count(*) filter (where counts_as_order and is_guest) as bigint) as guest_orders,
         cast(count(distinct case when counts_as_order then client_id end) as bigint) as buyers,
         cast(count(*) filter (where returned_amount > 0) as bigint) as returns,
-        cast(sum(revenue) as decimal(18, 4)) as revenue,
-        cast(coalesce(sum(revenue) filter (where is_guest), 0) as decimal(18, 4)) as guest_revenue,
-        cast(sum(sold_amount) as decimal(18, 4)) as sold_amount,
-        cast(sum(returned_amount) as decimal(18, 4)) as returned_amount,
-        cast(sum(other_amount) as decimal(18, 4)) as other_amount,
-        cast(coalesce(sum(cost), 0) as decimal(18, 4)) as cost,
-        cast(coalesce(sum(margin), 0) as decimal(18, 4)) as margin,
-        cast(coalesce(sum(revenue) filter (where margin is not null), 0) as decimal(18, 4)) as margin_revenue,
-        cast(sum(discount) as decimal(18, 4)) as discount,
-        cast(sum(units) as decimal(18, 4)) as units
+        {{ amount_of('sum(revenue)') }} as revenue,
+        {{ amount_of('coalesce(sum(revenue) filter (where is_guest), 0)') }} as guest_revenue,
+        {{ amount_of('sum(sold_amount)') }} as sold_amount,
+        {{ amount_of('sum(returned_amount)') }} as returned_amount,
+        {{ amount_of('sum(other_amount)') }} as other_amount,
+        {{ amount_of('coalesce(sum(cost), 0)') }} as cost,
+        {{ amount_of('coalesce(sum(margin), 0)') }} as margin,
+        {{ amount_of('coalesce(sum(revenue) filter (where margin is not null), 0)') }} as margin_revenue,
+        {{ amount_of('sum(discount)') }} as discount,
+        {{ amount_of('sum(units)') }} as units
     from orders
     group by ordered_on
 )

@@ -21,7 +21,7 @@ deals as (
         client_id,
         {{ average_of("sum(case when outcome = 'won' then amount else 0 end)",
                       "count(case when outcome = 'won' then amount end)") }} as average_won_amount,
-        {{ amount_of("sum(case when outcome = 'open' then amount else 0 end)") }} as open_pipeline
+        {{ amount_of("coalesce(sum(case when outcome = 'open' then amount end), 0)") }} as open_pipeline
     from {{ ref('fct_deals') }}
     where client_id is not null
     group by client_id
@@ -36,7 +36,7 @@ offered as (
 peers as (
     select
         clients.line_of_business,
-        {{ average_of(amount_of('sum(measures.revenue_365d)'), 'count(*)') }} as peer_revenue_365d
+        {{ average_of('sum(measures.revenue_365d)', 'count(*)') }} as peer_revenue_365d
     from measures
     inner join clients on measures.client_id = clients.client_id
     where measures.orders_total > 0 and clients.line_of_business is not null

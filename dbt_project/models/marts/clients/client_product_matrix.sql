@@ -34,8 +34,10 @@ order_days as (
         client_id,
         department as product_line,
         ordered_on,
-        max(term_days) as term_days,
-        ordered_on - lag(ordered_on) over (partition by client_id, department order by ordered_on) as gap_days
+        max(case when term_days between 0 and {{ longest_term_days() }} then term_days end) as term_days,
+        cast(
+            ordered_on - lag(ordered_on) over (partition by client_id, department order by ordered_on) as bigint
+        ) as gap_days
     from days
     where standing_orders > 0
     group by client_id, department, ordered_on

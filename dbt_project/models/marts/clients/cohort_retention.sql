@@ -66,19 +66,15 @@ final as (
         cast(cells.clients as bigint) as clients,
         cast(coalesce(active.buyers, 0) as bigint) as buyers,
         cast(coalesce(active.orders, 0) as bigint) as orders,
-        cast(coalesce(active.revenue, 0) as decimal(18, 4)) as revenue,
+        {{ amount_of('coalesce(active.revenue, 0)') }} as revenue,
         {{ ratio('coalesce(active.buyers, 0)', 'cells.clients') }} as retention_share,
-        cast(
-            sum(coalesce(active.revenue, 0)) over (partition by cells.cohort_month order by cells.month_number)
-            as decimal(18, 4)
-        ) as cumulative_revenue,
-        {{ average_of(
-            'sum(coalesce(active.revenue, 0)) over (partition by cells.cohort_month order by cells.month_number)',
-            'cells.clients'
-        ) }} as cumulative_revenue_per_client,
+        {{ amount_of('sum(coalesce(active.revenue, 0)) over so_far') }} as cumulative_revenue,
+        {{ average_of('sum(coalesce(active.revenue, 0)) over so_far', 'cells.clients') }}
+            as cumulative_revenue_per_client,
         {{ currency() }} as currency
     from cells
     left join active on cells.cohort_month = active.cohort_month and cells.month_number = active.month_number
+    window so_far as (partition by cells.cohort_month order by cells.month_number)
 )
 
 select * from final

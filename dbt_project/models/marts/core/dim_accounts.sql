@@ -89,9 +89,9 @@ final as (
         cast(coalesce(committees.roles_covered, 0) as bigint) as roles_covered,
         committees.roles,
         cast(coalesce(pipelines.open_deals, 0) as bigint) as open_deals,
-        cast(coalesce(pipelines.open_amount, 0) as decimal(18, 4)) as open_amount,
+        {{ amount_of('coalesce(pipelines.open_amount, 0)') }} as open_amount,
         cast(coalesce(pipelines.won_deals, 0) as bigint) as won_deals,
-        cast(coalesce(pipelines.won_amount, 0) as decimal(18, 4)) as won_amount,
+        {{ amount_of('coalesce(pipelines.won_amount, 0)') }} as won_amount,
         {{ currency() }} as currency
     from accounts
     left join clients on accounts.account_id = clients.client_id

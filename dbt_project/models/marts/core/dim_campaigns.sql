@@ -54,7 +54,7 @@ final as (
         {%- for measure in counted[:-1] %}
         cast(coalesce(traced.{{ measure }}, 0) as bigint) as {{ measure }},
         {%- endfor %}
-        cast(coalesce(traced.spend, 0) as decimal(18, 4)) as spend,
+        {{ amount_of('coalesce(traced.spend, 0)') }} as spend,
         {{ currency() }} as currency
     from campaigns
     full outer join traced on campaigns.source = traced.source and campaigns.campaign_key = traced.campaign_key

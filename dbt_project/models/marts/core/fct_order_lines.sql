@@ -34,7 +34,7 @@ final as (
         {{ line_money('cost_amount') }} as cost_amount,
         case
             when line_kind in ('sale', 'return', 'cancellation')
-                then {{ line_money('original_amount - ' ~ counted_tax() ~ ' - cost_amount') }}
+                then {{ line_money(fitting(widened('original_amount') ~ ' - ' ~ counted_tax() ~ ' - cost_amount')) }}
         end as margin,
         is_cancelled,
         cancelled_on,

@@ -53,7 +53,7 @@ final as (
         {%- endfor %}
         {{ average_of('orders.revenue', 'orders.orders') }} as average_order,
         cast(coalesce(new_clients.new_clients, 0) as bigint) as new_clients,
-        cast(coalesce(spend.spend, 0) as decimal(18, 4)) as spend,
+        {{ amount_of('coalesce(spend.spend, 0)') }} as spend,
         {{ currency() }} as currency
     from days
     left join orders on days.day = orders.business_date

@@ -54,7 +54,7 @@ final as (
                 then cast(case when followed.order_days > 0 then 1 else 0 end as bigint)
         end as bought_next_churn_horizon,
         case
-            when observed.value_horizon_observed then cast(coalesce(followed.revenue, 0) as decimal(18, 4))
+            when observed.value_horizon_observed then {{ amount_of('coalesce(followed.revenue, 0)') }}
         end as revenue_next_value_horizon,
         {{ currency() }} as currency
     from observed
