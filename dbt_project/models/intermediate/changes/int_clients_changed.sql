@@ -7,6 +7,7 @@
 ] %}
 {% set keyed = {
     'contact_persons': 'contact_key', 'deals': 'deal_key', 'interactions': 'interaction_key', 'touches': 'touch_key',
+    'message_events': 'communication_key, event_kind, happened_at',
 } %}
 {% if is_change() %}
 with
@@ -19,7 +20,7 @@ refs as (
     union all
     select client_ref from {{ source('raw', table ~ '_changed') }}
     {%- endfor %}
-    -- Of what bears a key of its own another version may have named another client.
+    -- Of what bears a key of its own another version may have named another client, and what deletes it names none.
     {%- for table, key in keyed.items() %}
     union all
     select client_ref from {{ source('raw', table) }}

@@ -1,21 +1,44 @@
 -- One row per client record and product (goods_number) whose cancellations and returns have to be matched to their
--- sales anew in a CHANGE: one of them is of the time of a line that is new, gone or other than before, or later. A match
--- depends on earlier lines alone, so the sales of an ordinary day touch nobody. Empty in a FULL build.
+-- sales anew in a CHANGE: one of them is of the time of a line that is new, gone or other than before, or later. A
+-- match depends on earlier lines alone, so the sales of an ordinary day touch nobody. Empty in a FULL build.
 {{ config(materialized='table') }}
+{% set landed = source('raw', 'order_lines_changed') %}
 {% if is_change() %}
 with
 
+-- With a line that came back from quarantine its whole delivery may be the newest again: all that the order ever had.
+scanned as (
+    select
+        lines._source,
+        lines.order_key
+    from {{ landed }} as lines
+    inner join {{ source('raw', 'batches_changed') }} as batches on lines._batch_id = batches.batch_id
+    where lines._business_date <= {{ as_of() }} and (batches.is_known or lines._batch_seq <> batches.batch_seq)
+),
+
+delivered as (
+    select * from {{ landed }}
+    where _business_date <= {{ as_of() }}
+    union all
+    select * from {{ source('raw', 'order_lines') }}
+    where
+        _business_date <= {{ as_of() }}
+        and (_source, order_key) in (
+            select
+                _source,
+                order_key
+            from scanned
+        )
+),
+
 landed as (
     select
-        _source as source,
-        order_key,
         {{ key_number(['_source', 'order_key']) }} as order_number,
         {{ key_number(['_source', 'client_ref', 'product_key']) }} as goods_number,
         client_ref,
         line_kind,
         ordered_at
-    from {{ source('raw', 'order_lines_changed') }}
-    where _business_date <= {{ as_of() }}
+    from delivered
 ),
 
 landed_orders as (
@@ -71,5 +94,6 @@ final as (
 
 select distinct goods_number from final
 {% else %}
-select cast(null as bigint) as goods_number where false
+select cast(null as bigint) as goods_number
+where false
 {% endif %}

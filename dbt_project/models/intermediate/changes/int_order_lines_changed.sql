@@ -1,5 +1,5 @@
--- One row per line of a changed order as it holds now (holds), and one per line as the last complete build had it, with
--- the client and the business day of then. Empty in a FULL build.
+-- One row per line of a changed order as it holds today (column holds), and one per line as the last complete build had
+-- it, with the client and the business day of then. Empty in a FULL build.
 {{ config(materialized='table') }}
 {% set names = order_line_names() %}
 {% if is_change() %}
@@ -11,10 +11,22 @@ orders as (
 
 arrived as (
     select * from {{ source('raw', 'order_lines_changed') }}
-    where (_source, order_key) in (select source, order_key from orders where not is_scanned)
+    where (_source, order_key) in (
+        select
+            source,
+            order_key
+        from orders
+        where not is_scanned
+    )
     union all
     select * from {{ source('raw', 'order_lines') }}
-    where (_source, order_key) in (select source, order_key from orders where is_scanned)
+    where (_source, order_key) in (
+        select
+            source,
+            order_key
+        from orders
+        where is_scanned
+    )
 ),
 
 {{ held_lines('arrived') }},
@@ -30,16 +42,33 @@ before as (
         lines.*,
         orders.is_scanned
     from {{ last_built('int_order_lines_netted') }} as lines
-    inner join orders on lines.order_number = orders.order_number and lines.source = orders.source
-        and lines.order_key = orders.order_key
+    inner join orders
+        on
+            lines.order_number = orders.order_number
+            and lines.source = orders.source
+            and lines.order_key = orders.order_key
 ),
 
 contenders as (
-    select source, order_key, batch_seq, file_name, version, max(delivered_on) as delivered_on, 1 as is_latest
+    select
+        source,
+        order_key,
+        batch_seq,
+        file_name,
+        version,
+        max(delivered_on) as delivered_on,
+        1 as is_latest
     from latest
     group by source, order_key, batch_seq, file_name, version
     union all
-    select source, order_key, batch_seq, file_name, version, max(delivered_on) as delivered_on, 0 as is_latest
+    select
+        source,
+        order_key,
+        batch_seq,
+        file_name,
+        version,
+        max(delivered_on) as delivered_on,
+        0 as is_latest
     from before
     where not is_scanned
     group by source, order_key, batch_seq, file_name, version

@@ -1,7 +1,7 @@
 -- One row per order of which anything may have changed since the last complete build: its lines were delivered, its
 -- client was joined or split, the catalogue moved a product of it, its currency has another rate on its day, or a sale
 -- of it may be taken back by another line than before. Empty in a FULL build. Where deliveries alone cannot tell which
--- lines hold now (rows that came back from quarantine, that were dated after the last build, or an order that was
+-- lines hold today (rows that came back from quarantine, that were dated after the last build, or an order that was
 -- deleted once) is_scanned says that the order is read from all of raw.
 {{ config(materialized='table') }}
 {% set goods, rates = ref('int_goods_changed'), ref('int_rates_changed') %}
