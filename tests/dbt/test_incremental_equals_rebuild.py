@@ -6,10 +6,12 @@ from datetime import date
 
 import pytest
 
-from factories.changing_days import ChangedWarehouse, Day, contents, differences, random_days
+from factories.changing_days import ChangedWarehouse, Day, contents, differences
 from factories.databases import running_postgres
 from factories.dbt_warehouse import Raw, Warehouse, line, small_world
+from factories.known_holes import with_known_holes
 from factories.postgres_warehouse import PostgresWarehouse, new_database
+from factories.random_days import random_days
 
 
 def _good(statuses: dict[str, str]) -> dict[str, str]:
@@ -19,13 +21,13 @@ def _good(statuses: dict[str, str]) -> dict[str, str]:
 def _rebuilt(folder, parsed, changed: ChangedWarehouse, last: Day) -> Warehouse:
     folder.mkdir()
     anew = ChangedWarehouse(Warehouse(folder / "build.duckdb", parsed))
-    assert _good(anew.first(Day(last.as_of, changed.known, last.joined))) == {}
+    assert _good(anew.first(changed.known_on(last))) == {}
     return anew.warehouse
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 def test_L4_a_history_that_is_loaded_day_by_day_equals_its_rebuild_in_every_table(tmp_path, parsed, seed):
-    days = random_days(seed)
+    days = with_known_holes(random_days(seed))
     changed = ChangedWarehouse(Warehouse(tmp_path / "build.duckdb", parsed))
     assert _good(changed.first(days[0])) == {}
     for day in days[1:]:
@@ -36,14 +38,14 @@ def test_L4_a_history_that_is_loaded_day_by_day_equals_its_rebuild_in_every_tabl
 
 @pytest.mark.slow
 def test_L4_on_postgresql_too_a_history_that_is_loaded_day_by_day_equals_its_rebuild(tmp_path):
-    days = random_days(1)
+    days = with_known_holes(random_days(1))
     with running_postgres() as server:
         changed = ChangedWarehouse(PostgresWarehouse(new_database(server), tmp_path / "changed"))
         assert _good(changed.first(days[0])) == {}
         for day in days[1:]:
             assert _good(changed.then(day)) == {}
         anew = ChangedWarehouse(PostgresWarehouse(new_database(server), tmp_path / "anew"))
-        assert _good(anew.first(Day(days[-1].as_of, changed.known, days[-1].joined))) == {}
+        assert _good(anew.first(changed.known_on(days[-1]))) == {}
         assert differences(changed.warehouse, anew.warehouse) == {}
 
 

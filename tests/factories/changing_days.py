@@ -1,11 +1,10 @@
-"""A warehouse that is changed day by day, and random histories to change it by: what L4 is tested with."""
+"""A warehouse that is changed day by day, and what differs between it and its rebuild: what L4 is tested with."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import duckdb
@@ -19,7 +18,7 @@ from perennial.core.ids import client_ref
 AnyWarehouse = Warehouse | PostgresWarehouse
 COMPARED = ("intermediate", "marts", "private")
 CHANGES_ALONE = ("_changed", "int_clients_due")  # of one change: in a full build they are empty
-START = date(2017, 6, 1)
+Delivered = tuple[str, str, str, date]  # campaign, client id, channel, date of a list that was accepted
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Day:
     as_of: date
     added: Raw
     joined: Mapping[str, str]  # client key -> the client key that it is joined to
+    delivered: Sequence[Delivered] = ()  # of lists of earlier days too: some are marked late
 
 
 @dataclass
@@ -37,6 +37,7 @@ class ChangedWarehouse:
 
     warehouse: AnyWarehouse
     known: Raw = field(default_factory=Raw)
+    delivered: list[Delivered] = field(default_factory=list)
     previous: date | None = None
     unfinished: Raw = field(default_factory=Raw)  # rows of a change that came to no end
 
@@ -55,12 +56,14 @@ class ChangedWarehouse:
         self._say_changed(day)
         self.known = self.known.joined(day.added)
         self.unfinished = self.unfinished.joined(day.added)
+        self._deliver(day.delivered)
         self._join(day.joined)
         given = {"previous_as_of": str(self.previous)}
         return self.warehouse.dbt("run", day.as_of.isoformat(), "--select", f"+{after}", **given)
 
     def _done(self, day: Day, command: str, *options: str, **variables: Any) -> dict[str, str]:
         self.known = self.known.joined(day.added)
+        self._deliver(day.delivered)
         self._join(day.joined)
         without = ["--exclude-resource-type", "unit_test"] if command == "build" else []
         statuses = self.warehouse.dbt(command, day.as_of.isoformat(), *options, *without, **variables)
@@ -69,6 +72,12 @@ class ChangedWarehouse:
         )
         self.previous, self.unfinished = day.as_of, Raw()
         return statuses
+
+    def _deliver(self, delivered: Sequence[Delivered]) -> None:
+        self.delivered += delivered
+        for campaign, client_id, channel, day in delivered:
+            row = f"'{campaign}', '{client_id}', '{channel}', date '{day}', 'add', 'accepted'"
+            self._change_raw(f"insert into raw.ledger_deliveries values ({row})")
 
     def _join(self, joined: Mapping[str, str]) -> None:
         pairs = {**{to: to for to in joined.values()}, **joined}
@@ -81,6 +90,10 @@ class ChangedWarehouse:
             self._change_raw(f"insert into raw.identity_map values {rows}")
         if isinstance(self.warehouse, PostgresWarehouse):
             self.warehouse.take_raw()
+
+    def known_on(self, last: Day) -> Day:
+        """Everything that came until the last day, as one: what the rebuild is made of."""
+        return Day(last.as_of, self.known, last.joined, self.delivered)
 
     @property
     def _raw_file(self) -> str:
@@ -157,146 +170,3 @@ def differences(changed: AnyWarehouse, rebuilt: AnyWarehouse, *, shown: int = 3)
                 if rows:
                     found.setdefault(name, {})[title] = rows
     return found
-
-
-def random_days(seed: int, days: int = 4, orders: int = 40) -> list[Day]:
-    """A history in days of one to forty days: late, corrected, deleted, replayed, out of order; clients that join and part."""
-    chance = random.Random(seed)
-    history = _History(chance)
-    as_of, made = START, []
-    for number in range(days):
-        made.append(
-            Day(as_of, history.day(as_of, orders if number == 0 else chance.randrange(0, orders // 3)), history.join())
-        )
-        as_of += timedelta(days=chance.choice([0, 1, 1, 1, 2, 7, 30, 40]))
-    return made
-
-
-@dataclass
-class _History:
-    """Rows of few clients, products and prices, so that they meet."""
-
-    chance: random.Random
-    batch: int = 0
-    lines: int = 1
-    joined: dict[str, str] = field(default_factory=dict)
-    told: list[tuple[int, str, str]] = field(default_factory=list)  # batch, file and order of what was delivered
-
-    def day(self, as_of: date, orders: int) -> Raw:
-        """All batches that arrive on the date."""
-        raw = Raw()
-        for _ in range(self.chance.randrange(1, 3)):
-            self.batch += 1
-            self._orders(raw, as_of, max(1, orders // 2))
-        if self.told and self.chance.random() < 0.5:
-            self._replay(raw, as_of)
-        self._others(raw, as_of)
-        return raw
-
-    def join(self) -> dict[str, str]:
-        """Some clients are joined to earlier ones, some no longer."""
-        for key in ("4", "5", "6"):
-            if self.chance.random() < 0.3:
-                self.joined[key] = self.chance.choice(["1", "2"])
-            elif self.chance.random() < 0.2:
-                self.joined.pop(key, None)
-        return dict(self.joined)
-
-    def _orders(self, raw: Raw, as_of: date, orders: int) -> None:
-        day = self._delivered_on(as_of)
-        file = f"sales_{day}_{self.batch}.csv"
-        for _ in range(orders):
-            key, version = f"o{self.chance.randrange(60)}", self.chance.choice([None, None, None, "1", "2"])
-            source = self.chance.choice(["shop", "shop", "shop", "till"])
-            if self.chance.random() < 0.06:
-                rows = [{"order_key": key, "_deleted": True}]
-            else:
-                client = self.chance.choice([*"123456", None])
-                rows = [self._line(key, client, as_of) for _ in range(self.chance.randrange(1, 4))]
-            self._add(raw, "order_lines", rows, day, file=file, version=version, source=source)
-            self.told.append((self.batch, file, key))
-
-    def _delivered_on(self, as_of: date) -> date:
-        return as_of + timedelta(days=self.chance.choice([0, 0, 0, 0, -1, -3, -20, 2]))
-
-    def _line(self, order: str, client: str | None, as_of: date) -> dict[str, Any]:
-        kind = self.chance.choices(["sale", "return", "cancellation", "fee"], [70, 12, 13, 5])[0]
-        sign = -1 if kind in {"return", "cancellation"} else 1
-        quantity, price = self.chance.choice([1, 1, 2, 3]), self.chance.choice([5, 10])
-        day = as_of - timedelta(days=self.chance.choice([0, 0, 1, 2, 5, 29, 31, 90, 400]))
-        if self.chance.random() < 0.1:
-            client = self.chance.choice([*"123456", None])
-        return {
-            "order_key": order, "client_key": client, "product_key": self.chance.choice(["p1", "p1", "p2", "p3"]),
-            "product_name": self.chance.choice(["Tea", "Green tea", None]), "line_kind": kind,
-            "ordered_at": f"{day} {self.chance.choice(['03', '12', '12', '23'])}:00:00", "quantity": sign * quantity,
-            "unit_price": price, "amount": sign * quantity * price, "discount_amount": self.chance.choice([None, 0, 1]),
-            "store_key": self.chance.choice(["s1", "s2", None]), "country": self.chance.choice(["US", "CA", None]),
-            "cost_amount": self.chance.choice([None, sign * quantity * 2]),
-        }  # fmt: skip
-
-    def _replay(self, raw: Raw, as_of: date) -> None:
-        """A line that was set aside comes back: a batch of its own, at the place of the batch that it landed with."""
-        place, file, order = self.chance.choice(self.told)
-        self.batch += 1
-        row = {**self._line(order, self.chance.choice("123456"), as_of), "_batch_seq": place}
-        self._add(raw, "order_lines", [row], as_of - timedelta(days=self.chance.choice([0, 1])), file=file)
-
-    def _others(self, raw: Raw, as_of: date) -> None:
-        day = self._delivered_on(as_of)
-        self.batch += 1
-        some = [key for key in "12345678" if self.chance.random() < 0.4]
-        self._add(raw, "clients", [self._client(key, as_of) for key in some], day)
-        self._add(
-            raw, "products", [self._product(key) for key in ("p1", "p2", "p3") if self.chance.random() < 0.3], day
-        )
-        for key in some:
-            self._events(raw, key, as_of, day)
-
-    def _client(self, key: str, as_of: date) -> dict[str, Any]:
-        if self.chance.random() < 0.1:
-            return {"client_key": key, "_deleted": True}
-        signed = as_of - timedelta(days=self.chance.choice([0, 10, 90, 500]))
-        return {
-            "client_key": key, "first_name": self.chance.choice(["Ann", "Bo"]), "email": f"{key}@example.com",
-            "signed_up_on": str(signed), "country": self.chance.choice(["US", None]),
-        }  # fmt: skip
-
-    def _product(self, key: str) -> dict[str, Any]:
-        if self.chance.random() < 0.1:
-            return {"product_key": key, "_deleted": True}
-        return {
-            "product_key": key, "product_name": key.upper(), "department": self.chance.choice(["GROCERY", "HOME", None]),
-            "category": self.chance.choice(["a", "b"]),
-        }  # fmt: skip
-
-    def _events(self, raw: Raw, key: str, as_of: date, day: date) -> None:
-        on = str(as_of - timedelta(days=self.chance.choice([0, 1, 60, 89, 90, 91])))
-        rows: dict[str, dict[str, Any]] = {
-            "demographics": {"client_key": key, "age_band": self.chance.choice(["19-24", "25-34"])},
-            "campaign_contacts": {"client_key": key, "campaign_key": self.chance.choice(["k1", "k2"]), "contacted_on": on},
-            "redemptions": {"client_key": key, "coupon_key": "u", "campaign_key": "k1", "redeemed_on": on},
-            "interactions": {
-                "client_key": key, "interaction_key": f"i{self.chance.randrange(9)}", "interaction_kind": "complaint",
-                "happened_at": f"{on} 12:00:00", "score": self.chance.choice([None, 3, 9]),
-            },
-            "deals": {
-                "client_key": key, "deal_key": f"d{self.chance.randrange(6)}", "stage": self.chance.choice(["open", "won"]),
-                "opened_on": on, "amount": self.chance.choice([None, 100]),
-            },
-        }  # fmt: skip
-        for name, row in rows.items():
-            if self.chance.random() < 0.3:
-                self._add(raw, name, [row], day)
-
-    def _add(
-        self, raw: Raw, entity: Any, rows: list[dict[str, Any]], day: date, *,
-        file: str | None = None, version: str | None = None, source: str = "shop",
-    ) -> None:  # fmt: skip
-        for row in rows:
-            self.lines += 1
-            given = {
-                "_line": self.lines, "_version": version, "_source": source,
-                "_batch_id": f"{entity}-{self.batch}", "_file": file or f"{entity}_{day}_{self.batch}.csv",
-            }  # fmt: skip
-            raw.add(entity, str(day), [{**given, **row}], batch_seq=self.batch)
