@@ -99,28 +99,6 @@ base as (
     where cast(cast(series.day as date) + interval '1 month' as date) - 1 <= {{ as_of() }}
 {%- endmacro -%}
 
-{#- Class and fifths of a row of `states` by the boundaries. Who has the revenue of the month end keeps its class, for of
-    equals the boundary may divide some. -#}
-{%- macro history_bands(bands) -%}
-    {%- for band, column in bands.items() %}
-        case
-            when states.orders_total = 0 or boundaries.drawn_on is null then null
-            {%- for number in [5, 4, 3, 2] %}
-            when states.{{ column }} >= boundaries.{{ band }}_{{ number }} then {{ number }}
-            {%- endfor %}
-            else 1
-        end as {{ band }},
-    {%- endfor %}
-        case
-            when states.orders_total = 0 then 'C'
-            when boundaries.drawn_on is null then null
-            when before.orders_total > 0 and states.revenue_total = before.revenue_total then before.concentration_class
-            when states.revenue_total > 0 and states.revenue_total >= boundaries.class_a then 'A'
-            when states.revenue_total > 0 and states.revenue_total >= boundaries.class_b then 'B'
-            else 'C'
-        end as concentration_class
-{%- endmacro -%}
-
 {#- The columns of client_metrics_history from a relation of them. -#}
 {%- macro history_rows(relation, row_kind) -%}
     select

@@ -1,6 +1,7 @@
 {#- CTEs that end in `states`: one row per client and day on which something of hers changed, with her figures from that
     day on until `next_on`. -#}
 {%- macro history_states(base_on=none, base=none) -%}
+{%- set so_far = '(partition by client_id order by state_on rows between unbounded preceding and current row)' -%}
 {{ history_steps(base_on, base) }},
 
 step_days as (
@@ -8,7 +9,7 @@ step_days as (
         client_id,
         state_on,
         {%- for counter in history_counters() %}
-        sum({{ counter }}) as {{ counter }},
+        {{ 'cast(sum(%s) as bigint)' % counter if 'orders' in counter else amount_of('sum(%s)' % counter) }} as {{ counter }},
         {%- endfor %}
         max(last_order) as last_order,
         max(stage_key) as stage_key,
@@ -23,11 +24,11 @@ running as (
         state_on,
         lead(state_on) over (partition by client_id order by state_on) as next_on,
         {%- for counter in history_counters() %}
-        sum({{ counter }}) over (partition by client_id order by state_on) as {{ counter }},
+        sum({{ counter }}) over {{ so_far }} as {{ counter }},
         {%- endfor %}
-        max(last_order) over (partition by client_id order by state_on) as last_order,
-        max(stage_key) over (partition by client_id order by state_on) as stage_key,
-        min(known_since) over (partition by client_id order by state_on) as known_since
+        max(last_order) over {{ so_far }} as last_order,
+        max(stage_key) over {{ so_far }} as stage_key,
+        min(known_since) over {{ so_far }} as known_since
     from step_days
 ),
 

@@ -29,27 +29,41 @@ held as (
     where {{ 'month_ends.ends_on > %s' % base_on if base_on else 'true' }}
 ),
 
--- Those with an order are compared with each other; leads stand apart.
-compared as (
+-- Those with an order are compared with each other; leads stand apart. What fifths and classes begin with stands until
+-- the next month end.
+placed as (
     select
-        *,
-        {%- for band, column in bands.items() %}
-        {{ fifth(column, per='as_of_date, orders_total > 0') }} as {{ band }}_of_all,
-        {%- endfor %}
-        {{ revenue_of_larger(per='as_of_date, orders_total > 0') }} as of_larger,
-        sum(greatest(revenue_total, 0)) over (partition by as_of_date, orders_total > 0) as of_all
+        as_of_date,
+        client_id,
+        revenue_total,
+        last_order_on,
+        orders_365d,
+        revenue_365d
     from held
+    where orders_total > 0
+    {%- if base_on %}
+    union all
+    select
+        as_of_date,
+        client_id,
+        revenue_total,
+        last_order_on,
+        orders_365d,
+        revenue_365d
+    from base
+    where orders_total > 0
+    {%- endif %}
 ),
+
+{{ history_boundaries(bands) }},
 
 at_month_ends as (
     select
-        *,
-        {%- for band in bands %}
-        case when orders_total > 0 then {{ band }}_of_all end as {{ band }},
-        {%- endfor %}
-        case when orders_total > 0 then {{ concentration_class('of_larger', 'of_all') }} else 'C' end
-            as concentration_class
-    from compared
+        held.*,
+        {{ history_bands('held', bands) }},
+        {{ history_class('held') }} as concentration_class
+    from held
+    left join boundaries on held.as_of_date = boundaries.drawn_on
 ),
 
 known_month_ends as (
@@ -78,32 +92,18 @@ known_month_ends as (
     {%- endif %}
 ),
 
--- The least value of each fifth and class: they stand until the next month end.
-boundaries as (
-    select
-        as_of_date as drawn_on,
-        {%- for band, column in bands.items() %}
-        {%- for number in [2, 3, 4, 5] %}
-        min(case when {{ band }} >= {{ number }} then {{ column }} end) as {{ band }}_{{ number }},
-        {%- endfor %}
-        {%- endfor %}
-        min(case when concentration_class = 'A' then revenue_total end) as class_a,
-        min(case when concentration_class in ('A', 'B') then revenue_total end) as class_b
-    from known_month_ends
-    where orders_total > 0
-    group by as_of_date
-),
-
 between_month_ends as (
     select
         states.*,
         {{ month_of('states.state_on') }} as month,
         states.state_on as as_of_date,
-        before.client_id is not null as was_there,
-        {%- for column in watched %}
-        before.{{ column }} as {{ column }}_at_month_end,
-        {%- endfor %}
-        {{ history_bands(bands) }}
+        {{ history_watched('before', bands) }} as watched_at_month_end,
+        {{ history_bands('states', bands) }},
+        case
+            when states.orders_total > 0 and before.orders_total > 0 and states.revenue_total = before.revenue_total
+                then before.concentration_class
+            else {{ history_class('states', equals='all') }}
+        end as concentration_class
     from states
     left join boundaries on {{ month_of('states.state_on') }} - 1 = boundaries.drawn_on
     left join known_month_ends as before
@@ -114,26 +114,26 @@ between_month_ends as (
         and {{ 'states.state_on > %s' % base_on if base_on else 'true' }}
 ),
 
+watched as (
+    select
+        *,
+        {{ history_watched('between_month_ends', bands) }} as watched
+    from between_month_ends
+),
+
+-- Of a client who was not there at the month end the first day is a change, for nothing was watched.
 followed as (
     select
         *,
-        row_number() over (partition by client_id, month order by as_of_date) as place,
-    {%- for column in watched %}
-    lag({{ column }}) over (partition by client_id, month order by as_of_date) as {{ column }}_before
-    {{- ',' if not loop.last }}
-    {%- endfor %}
-    from between_month_ends
+        coalesce(
+            lag(watched) over (partition by client_id, month order by as_of_date), watched_at_month_end
+        ) as watched_before
+    from watched
 ),
 
 changes as (
     select * from followed
-    where
-        (place = 1 and not was_there)
-    {%- for column in watched %}
-    or {{ column }} is distinct from (
-        case when place = 1 then {{ column }}_at_month_end else {{ column }}_before end
-    )
-    {%- endfor %}
+    where watched_before is null or watched <> watched_before
 ),
 
 final as (
