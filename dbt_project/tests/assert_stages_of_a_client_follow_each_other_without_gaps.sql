@@ -9,6 +9,7 @@ chained as (
         lag(stage) over (partition by client_id order by changed_on) as last_stage,
         changed_on - lag(changed_on) over (partition by client_id order by changed_on) as days_before
     from {{ ref('client_lifecycle_events') }}
+    where {{ in_changed('int_clients_due', {'client_id': 'client_id'}) }}
 )
 
 select *
