@@ -39,6 +39,7 @@ def two_shops(folder: Path) -> Settings:
     config = folder / "config"
     shutil.copytree(REPOSITORY / "config", config, ignore=shutil.ignore_patterns("examples", "backtests"))
     sources = yaml.safe_load((config / "sources.yml").read_text(encoding="utf-8"))
+    sources["sources"]["crm"]["entities"]["households"].pop("constants", None)  # these clients are persons
     sources["sources"]["web"] = _web(sources["sources"]["shop"]["entities"]["sales"])
     for source in sources["sources"].values():
         source["settle_seconds"] = 0
