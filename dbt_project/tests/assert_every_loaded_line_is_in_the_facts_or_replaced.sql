@@ -2,7 +2,8 @@
 -- later one replaced + tombstones + lines dated after the business date, which this run must not see. In a CHANGE the
 -- batches that changed are counted; what became of the others was seen when they came.
 {% set lines = source('raw', 'order_lines_changed' if is_change() else 'order_lines') %}
-{% set in_changed_batch = 'batch_id in (select batch_id from ' ~ source('raw', 'batches_changed') ~ ')' if is_change() else 'true' %}
+{% set changed_batches = source('raw', 'batches_changed') %}
+{% set in_changed_batch = 'batch_id in (select batch_id from ' ~ changed_batches ~ ')' if is_change() else 'true' %}
 with
 
 -- The copy of the ledger holds this run's batches and no others.
@@ -54,6 +55,11 @@ orders as (
     where _deleted and _business_date <= {{ as_of() }}
 ),
 
+counted as (
+    select * from facts
+    where {{ in_changed_batch }}
+),
+
 accounted as (
     select
         coalesce(lines.batch_id, facts.batch_id) as batch_id,
@@ -68,7 +74,7 @@ accounted as (
         sum(coalesce(lines.tombstones, 0)) as tombstones,
         sum(coalesce(lines.unseen, 0)) as unseen
     from lines
-    full outer join (select * from facts where {{ in_changed_batch }}) as facts
+    full outer join counted as facts
         on
             lines.source = facts.source
             and lines.order_key = facts.order_key

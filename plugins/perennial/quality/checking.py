@@ -361,7 +361,5 @@ class Checker:
         return f"count(*) filter (where ({mask} & {2**index}::{self.mask_type}) <> 0{good})"
 
     def _one(self, query: str) -> tuple[Any, ...]:
-        rows = self.connection.execute(
-            query
-        ).fetchall()  # a result that is not read out holds the connection
+        rows = self.connection.execute(query).fetchall()  # a result that is not read out holds the connection
         return tuple(rows[0]) if rows else ()

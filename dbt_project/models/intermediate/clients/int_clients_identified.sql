@@ -72,7 +72,10 @@ seen as (
         false as is_in_crm
     from {{ last_built('int_order_lines_netted') }}
     where
-        client_ref in (select client_ref from {{ ref('int_records_changed') }} as changed where changed.is_lost)
+        client_ref in (
+            select changed.client_ref from {{ ref('int_records_changed') }} as changed
+            where changed.is_lost
+        )
         and order_number not in (select order_number from {{ ref('int_order_lines_changed') }})
     {%- endif %}
 ),

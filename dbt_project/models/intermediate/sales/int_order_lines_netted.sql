@@ -2,9 +2,9 @@
 -- cancellation took it back. Sales, returns and cancellations are merchandise; fees, write-offs and adjustments are
 -- kept apart: their amount stands in `amount` and in neither revenue nor units. The table that everything about orders
 -- is read from; the models of changed units come before it, since they read what it was.
-{%- for units in ['int_orders_changed', 'int_clients_changed', 'int_days_changed'] -%}
-    {%- set _ = ref_of_units(units) -%}
-{%- endfor %}
+{% set _ = ref_of_units('int_orders_changed') %}
+{% set _ = ref_of_units('int_clients_changed') %}
+{% set _ = ref_of_units('int_days_changed') %}
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_units',
