@@ -28,7 +28,7 @@ OF_THE_LEDGER = (
     "unit/delivery/test_ledger_deliveries.py",
     "unit/warehouse/test_ledger_export.py",
 )
-THROUGH_IT = ("unit/delivery", "unit/pipeline")
+THROUGH_IT = ("unit/delivery",)
 WITHOUT_CHILDREN = "not kill and not crash"  # processes that they start know nothing of the plugin
 WRITERS = 6
 DAY = date(2017, 10, 1)
@@ -65,7 +65,7 @@ def test_the_ledgers_own_tests_hold_on_postgresql(postgres):
 
 
 @pytest.mark.slow
-def test_everything_that_goes_through_the_ledger_holds_on_postgresql():
+def test_L12_deliveries_through_the_ledger_hold_on_postgresql():
     with running_postgres() as server:
         _run_tests(server, THROUGH_IT)
 
