@@ -9,6 +9,7 @@
     materialized='incremental',
     incremental_strategy='replace_units',
     meta={'units': {'int_goods_changed': {'goods_number': 'goods_number'}}},
+    pre_hook='{{ joins_by_hash() }}',
 ) }}
 {% set goods = 'goods_number, source, client_ref, product_key' %}
 {% set line_key = ['order_key', 'batch_id', 'file_name', 'file_line', 'ordered_at'] %}
