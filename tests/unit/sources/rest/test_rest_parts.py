@@ -304,18 +304,19 @@ def _connection(**extra):
     return Connection("crm", "http", login="me", password="client secret", extra=extra)
 
 
+# Long words: two letters are found in random bytes by chance.
 def test_L22_tokens_are_unreadable_without_the_connections_secret_and_a_newer_grant_replaces_them(tmp_path):
     TokenFile(tmp_path, _connection(refresh_token="r0")).write(
-        Tokens(TokenFile(tmp_path, _connection(refresh_token="r0")).read().root, "r1", "a1", 9e9)
+        Tokens(TokenFile(tmp_path, _connection(refresh_token="r0")).read().root, "the newer grant", "the access token", 9e9)
     )
-    assert TokenFile(tmp_path, _connection(refresh_token="r0")).read().refresh_token == "r1"
-    assert TokenFile(tmp_path, _connection()).read().refresh_token == "r1"
+    assert TokenFile(tmp_path, _connection(refresh_token="r0")).read().refresh_token == "the newer grant"
+    assert TokenFile(tmp_path, _connection()).read().refresh_token == "the newer grant"
     assert TokenFile(tmp_path, _connection(refresh_token="new")).read().refresh_token == "new"
     stranger = Connection("crm", "http", login="me", password="other", extra={"refresh_token": "r0"})
     assert TokenFile(tmp_path, stranger).read().refresh_token == "r0"
     sealed = (tmp_path / "crm.tokens").read_bytes()
-    assert not [word for word in (b"r1", b"a1", b"client secret") if word in sealed]
-    assert "r1" not in repr(TokenFile(tmp_path, _connection(refresh_token="r0")).read())
+    assert not [word for word in (b"the newer grant", b"the access token", b"client secret") if word in sealed]
+    assert "the newer grant" not in repr(TokenFile(tmp_path, _connection(refresh_token="r0")).read())
 
 
 def _entity(columns, **more):
