@@ -36,6 +36,7 @@ class Trained:
     card: dict[str, Any]
     scorer: Scorer | None = None
     refused: str | None = None
+    tested: Tested | None = None  # the model of the test cut and what it predicted there, for plots
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class _Selection:
 
 
 @dataclass
-class _Tested:
+class Tested:
     """The model as it would have been at the test cut, and how it did there."""
 
     model: Model
@@ -61,10 +62,10 @@ class _Tested:
     figures: dict[str, Figures] = field(default_factory=dict)
 
 
-def train(task: Task, rows: Frame, today: Frame, schema: FeatureSchema, *, as_of: date, seed: int) -> Trained:
+def train(task: Task, rows: Frame, today: Frame | None, schema: FeatureSchema, *, as_of: date, seed: int) -> Trained:
     """Train one score at `as_of` from labelled rows of past cuts; `today` are the clients that will be scored.
 
-    Uses one thread: equal rows give an equal model, byte for byte. Rows whose label ends after `as_of` are left out.
+    Without `today` it ends with the test: what is judged is the model as it would have been at the test cut. Uses one thread: equal rows give an equal model, byte for byte. Rows whose label ends after `as_of` are left out.
     """
     names = tuple(name for name, _ in schema)
     known = observed(rows, task.horizon_days, as_of)
@@ -80,6 +81,10 @@ def train(task: Task, rows: Frame, today: Frame, schema: FeatureSchema, *, as_of
             return _refused(task, card, "too few events among too few clients to choose a model by")
         tested = _test(task, buyers, plan, names, selection, seed)
         reason = task.verdict(tested.truth, tested.predicted, tested.baselines, seed)
+        if today is None:
+            card |= _findings(selection, tested, tested.model, task)
+            card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
+            return Trained(task.score, rounded(card), None, reason, tested)
         final = task.new_model(names, selection.candidate, seed).fit(buyers.X, task.truth(buyers.label))
         final.calibrate(tested.raw, tested.truth)
         scorer = _scorer(task, final, today, names)
@@ -87,7 +92,7 @@ def train(task: Task, rows: Frame, today: Frame, schema: FeatureSchema, *, as_of
     card |= _findings(selection, tested, final, task)
     card |= _watch(today, names, importance)
     card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
-    return Trained(task.score, rounded(card), scorer, reason)
+    return Trained(task.score, rounded(card), scorer, reason, tested)
 
 
 def _refused(task: Task, card: dict[str, Any], reason: str) -> Trained:
@@ -143,7 +148,7 @@ def _selection(task: Task, raw: dict[Candidate, Matrix], truth: Matrix, how: str
 
 def _test(  # noqa: PLR0917
     task: Task, buyers: Frame, plan: Calendar, names: tuple[str, ...], selection: _Selection, seed: int
-) -> _Tested:
+) -> Tested:
     """Fit on the development cuts, calibrate on what was chosen by, and predict the test cut beside the baselines."""
     past, later = buyers.of(plan.development), buyers.of((plan.test,))
     learned, truth = task.truth(past.label), task.truth(later.label)
@@ -151,7 +156,7 @@ def _test(  # noqa: PLR0917
     model.calibrate(selection.raw, selection.truth)
     predicted = model.shown(model.link(later.X))
     baselines = task.baselines(names, past.X, learned, later.X)
-    tested = _Tested(model, model.raw(later.X), predicted, truth, baselines)
+    tested = Tested(model, model.raw(later.X), predicted, truth, baselines)
     tested.figures["model"] = task.figures(truth, predicted)
     tested.figures |= {name: task.figures(truth, values) for name, values in baselines.items()}
     return tested
@@ -212,7 +217,7 @@ def _cuts(plan: Calendar | None) -> dict[str, Any]:
     }
 
 
-def _findings(selection: _Selection, tested: _Tested, final: Model, task: Task) -> dict[str, Any]:
+def _findings(selection: _Selection, tested: Tested, final: Model, task: Task) -> dict[str, Any]:
     """What a card says of the choice, the test and the calibration."""
     return {
         "selection": {"by": selection.how, "merit": task.merit, "candidates": selection.merits},
