@@ -56,6 +56,14 @@ def test_every_command_that_the_documents_name_exists():
             assert command in COMMANDS, f"{document.name} names ./perennial {command}"
 
 
+def test_the_first_page_of_the_dbt_docs_names_tables_that_are_published():
+    text = (REPOSITORY / "dbt_project/models/overview.md").read_text()
+    marts = {path.stem for path in (REPOSITORY / "dbt_project/models/marts").rglob("*.sql")}
+    told = set(re.findall(r"`((?:dim|fct|client|kpi|category|cohort|concentration)[a-z_]*)`", text))
+    assert len(told) > 15
+    assert told <= marts, f"overview.md names {sorted(told - marts)}"
+
+
 def test_the_tree_names_no_machine_no_registry_and_no_secret():
     import subprocess
 

@@ -67,8 +67,10 @@ def write_quarantine(checker: Checker, path: Path) -> int:
 
 
 def first_reasons(checker: Checker) -> list[str]:
-    """The first quarantined rows as `file:line: reason -> fix`, one sentence each."""
+    """Quarantined rows as `file:line: reason -> fix`, one sentence each: the first of each kind of mistake come first."""
     rows = checker.connection.execute(
-        f"select _file, _line, reasons from quarantined order by _file, _line limit {_EXAMPLES}"
+        "select _file, _line, reasons from ("
+        "select *, row_number() over (partition by rules order by _file, _line) as nth from quarantined"
+        f") order by nth, _file, _line limit {_EXAMPLES}"
     ).fetchall()
     return [f"{file}:{line}: {'; '.join(reasons)}" for file, line, reasons in rows]

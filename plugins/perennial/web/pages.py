@@ -33,6 +33,7 @@ from perennial.web.docs_sites import file_of, pages_of_batch, sites
 
 _HERE = Path(__file__).parent
 _PER_PAGE = 50
+_EXAMPLES = 5  # sentences per batch; its own page has them all
 _MOST = 200  # batches of one kind on the page of the quarantine
 _CSP = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 _DOCS_CSP = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'"
@@ -122,7 +123,7 @@ def _quarantine(request: Request, batch: str | None = Query(default=None, max_le
     values: dict[str, Any] = {
         **shown,
         "ages": {one.batch_id: _age(now, one.since) for one in everything},
-        "reasons": {key: (line.row_reasons or line.reasons)[:3] for key, line in lines.items()},
+        "reasons": {key: (line.row_reasons or line.reasons)[:_EXAMPLES] for key, line in lines.items()},
         "hidden": len(waiting) + len(refused) - len(everything),
     }
     return _page(request, "quarantine.html", **values, total=waiting_rows, only=batch)
