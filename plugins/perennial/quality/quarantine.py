@@ -67,7 +67,7 @@ def write_quarantine(checker: Checker, path: Path) -> int:
 
 
 def first_reasons(checker: Checker) -> list[str]:
-    """Quarantined rows as `file:line: reason -> fix`, one sentence each: the first of each kind of mistake come first."""
+    """Quarantined rows as `file:line: reason -> fix`, one sentence each; the first of each kind come first."""
     rows = checker.connection.execute(
         "select _file, _line, reasons from ("
         "select *, row_number() over (partition by rules order by _file, _line) as nth from quarantined"
