@@ -24,6 +24,7 @@ NAMED_HALVES = tuple(range(10))  # seeds
 Rows = npt.NDArray[np.int64]
 _PERMUTATIONS = 20  # random orders per half: 200 in all, 5 % error of their spread
 _SEPARATED = 2.0
+_SIMPLER_BY = 0.001
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,12 @@ def repeat_halves(
         by_chance += [qini_coefficient(asked[0], order, asked[1], perfect=perfect) for order in orders]
     chance = np.asarray(by_chance)
     return {name: Repeats(name, np.asarray(q), np.asarray(a), chance) for name, (q, a) in found.items()}
+
+
+def simplest_of_the_best(means: Mapping[str, float]) -> str:
+    """The learner with the highest mean coefficient; the earlier one among those within 0.001 of it."""
+    best = max(means.values())
+    return next(name for name, mean in means.items() if mean >= best - _SIMPLER_BY)
 
 
 def halves(y: Matrix, treatment: Matrix, seed: int) -> tuple[Rows, Rows]:
