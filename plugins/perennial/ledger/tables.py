@@ -102,14 +102,41 @@ assignments = sa.Table(
 model_cards = sa.Table(
     "model_cards",
     METADATA,
-    sa.Column("model_version", sa.String(60), primary_key=True),
-    sa.Column("score", sa.String(40), nullable=False),
+    sa.Column("model_version", sa.String(120), primary_key=True),
+    sa.Column("score", sa.String(80), nullable=False),
     sa.Column("trained_as_of", sa.Date, nullable=False),
-    sa.Column("status", sa.String(12), nullable=False),  # champion | refused | retired
+    sa.Column("status", sa.String(12), nullable=False),  # as training left it: champion | challenger | refused
     sa.Column("artefact", sa.Text, nullable=False),  # relative to the home folder
     sa.Column("card", sa.JSON, nullable=False),
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.Index("ix_model_cards_score", "score", "trained_as_of"),
+)
+
+# What a person decided about a model: append-only, the later decision holds from its date on.
+model_decisions = sa.Table(
+    "model_decisions",
+    METADATA,
+    sa.Column("decision_id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model_version", sa.String(120), nullable=False),
+    sa.Column("decision", sa.String(10), nullable=False),  # approved | retired
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.String(120), nullable=False),
+    sa.Column("known_on", sa.Date, nullable=False),  # the first business date that knows of it
+    sa.Column("decided_at", sa.DateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# The watch on a score's model, one row per day: how far its input and its scores are from the training day's.
+score_checks = sa.Table(
+    "score_checks",
+    METADATA,
+    sa.Column("as_of", sa.Date, primary_key=True),
+    sa.Column("score", sa.String(80), primary_key=True),
+    sa.Column("model_version", sa.String(120), nullable=False),
+    sa.Column("verdict", sa.String(8), nullable=False),  # passed | warned | stopped
+    sa.Column("sentences", sa.JSON, nullable=False),
+    sa.Column("figures", sa.JSON, nullable=False),
+    sa.Column("recorded_at", sa.DateTime, nullable=False),
 )
 
 # One row per list that was handed over (or held back), with the sum of L15.

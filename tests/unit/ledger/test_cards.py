@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
 from perennial.core.settings import load_settings
-from perennial.ledger.cards import StoredCard, cards_until, champion, last_refused, record_card, retire
+from perennial.ledger.cards import (
+    StoredCard,
+    all_cards,
+    cards_until,
+    champion,
+    last_refused,
+    record_card,
+    record_decision,
+    waiting,
+)
+from perennial.ledger.checks import ScoreCheck, checks_of, newest_checks, record_check
 from perennial.ledger.engine import open_ledger
+from perennial.ledger.runs import advance, open_run
 
 DAY = date(2017, 10, 1)
 
@@ -57,8 +68,44 @@ def test_a_model_of_another_horizon_or_score_is_no_champion(engine):
     assert _champion(engine, DAY, horizon=90) == "a"
 
 
-def test_a_retired_model_is_followed_by_the_champion_before_it(engine):
+def _decide(engine, version, decision):
+    return record_decision(engine, version, decision, reason="looked at", by="ana")
+
+
+def test_L2_a_decision_holds_from_the_day_that_knew_of_it_and_changes_no_day_that_is_done(engine):
     record_card(engine, _card("a", date(2017, 9, 1)))
     record_card(engine, _card("b"))
-    retire(engine, "b")
+    run = open_run(engine, DAY, (), "0" * 16)
+    advance(engine, run.run_id, "done")
+    known_on = _decide(engine, "b", "retired")
+    assert known_on == DAY + timedelta(days=1)
+    assert _champion(engine, DAY) == "b"
+    assert _champion(engine, known_on) == "a"
+    again = open_run(engine, known_on, (), "0" * 16)
+    assert again.state == "open"
+    assert _decide(engine, "b", "approved") == known_on
+    assert _champion(engine, known_on) == "b"
+
+
+def test_a_challenger_waits_until_someone_approves_it_and_the_card_says_who(engine):
+    open_run(engine, DAY, (), "0" * 16)
+    record_card(engine, _card("a", date(2017, 9, 1)))
+    record_card(engine, _card("b", date(2017, 9, 20), status="challenger"))
+    cards = cards_until(engine, "churn_risk", DAY)
     assert _champion(engine, DAY) == "a"
+    assert [found.model_version for found in [waiting(cards, horizon_days=28)] if found] == ["b"]
+    _decide(engine, "b", "approved")
+    cards = cards_until(engine, "churn_risk", DAY)
+    assert _champion(engine, DAY) == "b"
+    assert waiting(cards, horizon_days=28) is None
+    (card,) = [one for one in all_cards(engine) if one.model_version == "b"]
+    assert (card.status, card.since, card.decided) == ("champion", DAY, "approved by ana: looked at")
+    assert [one.status for one in all_cards(engine, date(2017, 9, 20))] == ["challenger", "champion"]
+
+
+def test_the_check_of_a_day_is_written_anew_when_the_day_is_run_again(engine):
+    record_check(engine, ScoreCheck(DAY, "churn_risk", "a", "warned", ("recency_days",), {"psi": 0.3}))
+    record_check(engine, ScoreCheck(DAY, "churn_risk", "a", "passed"))
+    record_check(engine, ScoreCheck(DAY - timedelta(days=1), "churn_risk", "a", "stopped", ("drift",)))
+    assert newest_checks(engine) == [ScoreCheck(DAY, "churn_risk", "a", "passed")]
+    assert [one.verdict for one in checks_of(engine, "a")] == ["passed", "stopped"]
