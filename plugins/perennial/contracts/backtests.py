@@ -37,7 +37,18 @@ _COLUMN_WORDS = {
     "order_id": "order", "invoice": "order", "unit_price": "price", "revenue": "amount", "product_id": "product",
     "target": "label", "outcome": "label", "arm": "treatment", "group": "treatment",
 }  # fmt: skip
-_FORMAT_KEYS = ("delimiter", "sep", "header", "encoding", "quote", "decimal", "thousands", "time_format", "names")
+_FORMAT_KEYS = (
+    "delimiter",
+    "sep",
+    "header",
+    "encoding",
+    "quote",
+    "decimal",
+    "thousands",
+    "time_format",
+    "timestamps_in",
+    "names",
+)
 _FORMAT_TYPES = {"tsv": "csv", "txt": "csv", "text": "csv", "pq": "parquet", "ndjson": "jsonl", "json": "jsonl"}
 
 
@@ -57,6 +68,7 @@ class DataFormat(Frozen):
     decimal: Literal[".", ","] = "."
     thousands: Literal[".", ",", " ", "'", "_"] | None = None
     time_format: str | None = None  # strptime codes
+    timestamps_in: str | None = None  # the zone of stamps without an offset; the company's when absent
 
     @field_validator("delimiter")
     @classmethod
@@ -111,6 +123,29 @@ class DataColumns(Frozen):
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
+class ProductColumns(Frozen):
+    """What the columns of a file of products are called."""
+
+    product: str
+    product_name: str | None = None
+    category: str | None = None
+    department: str | None = None
+    brand: str | None = None
+
+
+class DataProducts(Frozen):
+    """A file that describes the products of the lines."""
+
+    files: Annotated[tuple[DataFile, ...], Field(min_length=1, validation_alias=AliasChoices("files", "file"))]
+    format: DataFormat | None = None
+    columns: ProductColumns
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        return _with_short_lists(dict(data)) if isinstance(data, dict) else data
+
+
 class Benefit(Frozen):
     """What expected maximum profit is computed with: Verbraken, Verbeke and Baesens (2013), the defaults theirs."""
 
@@ -147,6 +182,7 @@ class DataSet(Frozen):
     ]
     format: DataFormat = DataFormat()
     columns: DataColumns
+    products: DataProducts | None = None
     filters: tuple[str, ...] = ()
     drop_exact_duplicates: bool = False
     time_unit: TimeUnit | None = None
