@@ -31,8 +31,7 @@ def test_every_mart_has_a_contract_a_grain_a_key_an_owner_and_a_unit_for_every_c
         columns = {column["name"]: column for column in model["columns"]}
         assert set(config["meta"]["key"]) <= set(columns), name
         tests = {next(iter(test)): next(iter(test.values())) for test in model["data_tests"]}
-        assert "valid_rows" in tests, name
-        assert set(tests["unique_combination"]["arguments"]["columns"]) <= set(columns), name
+        assert set(tests["valid_rows"]["arguments"]["key"]) <= set(columns), name
         for column in columns.values():
             assert len(column["description"]) > 8, column
             assert column["description"].endswith("."), column
