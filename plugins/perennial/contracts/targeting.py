@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from perennial.contracts.policy import Arm, Budget, Channel, Exclusivity, Nature, Pilot, Share, Slug, Weekday
 from perennial.core.settings import Frozen
 
-Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-Channel = Literal["email", "sms", "call", "account_manager"]
-Share = Annotated[float, Field(ge=0, le=1)]
 Outcome = Literal["target", "control", "refused"]
 
 
@@ -42,21 +40,23 @@ class Offer(Frozen):
 class Schedule(Frozen):
     """When the campaign may pick clients: on these week days, or on the anniversary of a client's date."""
 
-    weekdays: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] | None = None
+    weekdays: tuple[Weekday, ...] | None = None
     anniversary_of: Literal["signed_up_on", "first_order_on"] | None = None
     window_days: Annotated[int, Field(ge=0, le=31)] = 0  # an anniversary counts this many days after it too
 
 
 class ExpectedValue(Frozen):
-    """Expected margin of one contact = basis x prior_effect x margin_share - contact and offer cost.
+    """Expected margin of one contact = basis x effect x margin_share - contact cost - offer cost x effect.
 
-    Without randomised history the effect is a prior, and the card says so (`prior_source`).
+    Without randomised history the effect is a prior, and the card says so (`prior_source`); with it the effect is the
+    client's own score `response_<campaign>`: the difference that a contact makes to the probability of success.
     """
 
     basis: Literal["value_90d", "churn_risk_x_value_90d", "revenue_365d_daily_x_90"]
     prior_effect: Share
     prior_source: str
     margin_share: Share = 0.25
+    use_measured: bool = True  # the score response_<campaign>, where the day has it, in the prior's place
 
 
 class Campaign(Frozen):
@@ -68,7 +68,7 @@ class Campaign(Frozen):
     owner: str
     goal: str
     kind: Literal["acquisition", "development", "retention", "win_back"]
-    nature: Literal["informational", "bonus", "emotional"]
+    nature: Nature
     audience: str  # a rule in the segments' language; usually one segment's name
     list_type: Literal["send", "audience"] = "send"
     purpose: Slug = "marketing"
@@ -84,7 +84,11 @@ class Campaign(Frozen):
     priority: Annotated[int, Field(ge=1, le=100)] = 50  # 1 is first, among equal expected values
     cool_down_days: Annotated[int, Field(ge=0)] = 0  # not again from this campaign within so many days
     max_contacts_per_day: Annotated[int, Field(ge=0)] | None = None
+    budget: Budget = Budget()
+    exclusivity: Exclusivity | None = None
     control_share: Share = 0.1
+    arms: tuple[Arm, ...] = ()  # versions of the campaign among those who are not in control; their shares add up to 1
+    pilot: Pilot | None = None
     expected_value: ExpectedValue
     success_metric: str
     success_window_days: Annotated[int, Field(ge=1)]
@@ -103,34 +107,6 @@ class Campaign(Frozen):
         if not channels:
             raise ValueError("the card has no channel; name at least one channel, as in [email]")
         return channels
-
-
-class ChannelPolicy(Frozen):
-    """One channel: what a contact costs, whether consent is needed, and what address it needs."""
-
-    cost: Annotated[float, Field(ge=0)]
-    consent: Literal["required", "not_required"] = "required"
-    address: Literal["email", "phone", "none"]
-
-
-class Cap(Frozen):
-    """At most `contacts` in any `days` consecutive days, today included, over all campaigns and tools (L10)."""
-
-    contacts: Annotated[int, Field(ge=0)]
-    days: Annotated[int, Field(ge=1, le=730)]
-    channel: Channel | None = None  # None: all channels together
-
-
-class PolicyFile(Frozen):
-    """config/policy.yml."""
-
-    version: Literal[1]
-    channels: dict[Channel, ChannelPolicy]
-    caps: tuple[Cap, ...]
-    minimum_expected_value: float = 0.0
-    max_list_growth: Annotated[float, Field(gt=0)] = 3.0  # L11: times the list of the campaign's last day
-    growth_counts_from: Annotated[int, Field(ge=0)] = 20  # a smaller last list counts as so many: 1, then 4 is chance
-    max_list_shrink: Share = 0.7  # L11: share by which an audience may shrink in a day
 
 
 class Destination(Frozen):

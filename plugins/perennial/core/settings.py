@@ -30,7 +30,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """The name itself. Raises ValueError when it names no time zone."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
@@ -46,7 +47,7 @@ class Company(Frozen):
     """
 
     name: str
-    zone: Annotated[str, AfterValidator(_known_zone)]
+    zone: Annotated[str, AfterValidator(known_zone)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     currency_minor_digits: Annotated[int, Field(ge=0, le=4)] = 2
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None  # ISO 3166-1: of phones without a country code
@@ -68,15 +69,39 @@ class Identity(Frozen):
     role_words: tuple[Annotated[str, Field(pattern=r"^[a-z]+$")], ...] = ()
 
 
+class Drift(Frozen):
+    """Limits of the daily watch on what scores stand on: above `warn` people are told, above `stop` no score is given.
+
+    `warn`, `stop`: population stability index of a feature or of the score itself, against the training day.
+    `unseen_warn`, `unseen_stop`: share of clients with a value outside the range that training saw.
+    """
+
+    warn: Annotated[float, Field(gt=0)] = 0.25
+    stop: Annotated[float, Field(gt=0)] = 2.0
+    unseen_warn: Annotated[float, Field(ge=0, le=1)] = 0.05
+    unseen_stop: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _warns_before_it_stops(self) -> Drift:
+        if self.stop < self.warn or self.unseen_stop < self.unseen_warn:
+            raise ValueError("a limit that stops is below the one that warns; raise stop, or lower warn")
+        return self
+
+
 class Scoring(Frozen):
-    """Horizons and the training calendar of the scores, all in days."""
+    """Horizons and the training calendar of the scores, all in days; who promotes a model; what stops a score.
+
+    `promotion`: by the rule (as good as the champion and better than simple rules), or by a person's approval.
+    """
 
     churn_horizon_days: Annotated[int, Field(ge=1, le=730)] = 28
     value_horizon_days: Annotated[int, Field(ge=1, le=730)] = 90
     train_every_days: Annotated[int, Field(ge=1, le=365)] = 28
     training_cuts: Annotated[int, Field(ge=2, le=60)] = 6
     cut_step_days: Annotated[int, Field(ge=1, le=365)] = 14
-    max_drift_psi: Annotated[float, Field(gt=0)] = 0.25
+    promotion: Literal["rule", "approval"] = "rule"
+    stop_after_days: Annotated[int, Field(ge=1, le=3660)] = 180  # L6: no score from an older model
+    drift: Drift = Drift()
     seed: int = 20171001
 
 

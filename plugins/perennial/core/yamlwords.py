@@ -27,6 +27,8 @@ _BOUNDS = {
 _PATTERNS = {
     "^[a-z][a-z0-9_]*$": "lower-case letters, digits and _, a letter first",
     "^[A-Z]{3}$": "three capital letters, as in EUR",
+    "^[A-Z]{2}$": "two capital letters, as in DE",
+    "^([01][0-9]|2[0-3]):[0-5][0-9]$": "a time of day in quotes, as in '21:30'",
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from perennial.contracts.targeting import PolicyFile
+from perennial.contracts.policy import PolicyFile
 from perennial.core.errors import ContractViolation, Problem
 from perennial.delivery.reasons import REASONS
 from perennial.delivery.records import ACTIONS, OUTCOMES, Batches, ChangeSet, Counts

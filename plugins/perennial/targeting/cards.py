@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from perennial.contracts.targeting import Campaign, PolicyFile
+from perennial.contracts.policy import PolicyFile
+from perennial.contracts.targeting import Campaign
 from perennial.core.errors import Problem
 from perennial.core.yamlfile import YamlDocument
 from perennial.targeting.catalogue import Catalogue, nearest

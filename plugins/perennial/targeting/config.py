@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from perennial.contracts.targeting import Campaign, PolicyFile, Segment, SegmentsFile
+from perennial.contracts.policy import PolicyFile
+from perennial.contracts.targeting import Campaign, Segment, SegmentsFile
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.settings import Settings
 from perennial.core.yamlfile import YamlDocument, read_yaml, validate

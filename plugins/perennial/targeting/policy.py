@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, timedelta
 
-from perennial.contracts.targeting import Cap, PolicyFile
+from perennial.contracts.policy import Cap, PolicyFile
 from perennial.targeting.session import Binder, Session, make_table
 
 

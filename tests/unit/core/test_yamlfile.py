@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from perennial.contracts.targeting import PolicyFile
+from perennial.contracts.policy import PolicyFile
 from perennial.core.errors import ConfigError
 from perennial.core.settings import SettingsFile
 from perennial.core.yamlfile import read_yaml, validate

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import exports, published
-from perennial.contracts.targeting import Offer, PolicyFile
+from perennial.contracts.policy import PolicyFile
+from perennial.contracts.targeting import Offer
 from perennial.core.errors import ContractViolation
 from perennial.delivery.consent import ConsentNow
 from perennial.delivery.delta import compute, require_sum
