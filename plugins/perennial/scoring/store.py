@@ -17,6 +17,11 @@ from perennial.core.errors import ContractViolation, Problem
 # What a file may make beside what skops itself trusts. A file that asks for anything else is refused.
 TRUSTED = [
     "numpy.dtype",
+    "perennial.scoring.btyd.bgnbd.BetaGeoNBD",
+    "perennial.scoring.btyd.features.BtydFeatures",
+    "perennial.scoring.btyd.gamma_gamma.GammaGamma",
+    "perennial.scoring.btyd.nbd.NBD",
+    "perennial.scoring.btyd.pareto.ParetoNBD",
     "perennial.scoring.estimators.ChurnModel",
     "perennial.scoring.estimators.ValueModel",
     "perennial.scoring.features.SeenRange",

@@ -9,7 +9,7 @@ from scipy.special import digamma, gammaln
 from sklearn.base import BaseEstimator
 
 from perennial.scoring.btyd.histories import drawn
-from perennial.scoring.btyd.optimum import doubts, maximum
+from perennial.scoring.btyd.optimum import doubts, is_inside, maximum
 from perennial.scoring.features import Matrix
 
 _SHAPES = ((3.0, 3.0), (1.0, 2.0), (10.0, 5.0))  # p, q where searches begin
@@ -25,7 +25,7 @@ class GammaGamma(BaseEstimator):
 
     Above `max_rows` rows a seeded sample of so many is read and fitted (None: always all); `pilot_rows` and `seed` as
     in `purchases.PurchaseModel`. Attributes: `p_`, `q_`, `v_`, `theta_`, `errors_`, `log_likelihood_`, `used_`,
-    `evaluations_`, `doubt_`, `converged_`.
+    `evaluations_`, `doubt_`, `converged_`, `is_usable_` (a maximum with a finite mean, though parameters may be open).
     """
 
     names: ClassVar[tuple[str, ...]] = ("p", "q", "v")
@@ -56,6 +56,7 @@ class GammaGamma(BaseEstimator):
         self.log_likelihood_ = found.value * self.used_
         self.doubt_ = doubts(found, self.names, scale) or self._without_mean()
         self.converged_ = self.doubt_ is None
+        self.is_usable_ = is_inside(found, scale) and self.q_ > 1
         return self
 
     def with_parameters(self, **parameters: float) -> Self:

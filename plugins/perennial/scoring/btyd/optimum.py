@@ -16,6 +16,7 @@ REACH = 9.0  # parameters are sought within e^-9 and e^9 of their scale
 _GRADIENT = 1e-7
 _FLAT = 1e-4  # a gradient above this at the end is no optimum
 _STEP = 1e-4
+_LEVEL = 1e-9  # curvature that counts as none
 _VAGUE = 1.5  # standard error of a logarithm: the 95 % interval then spans a factor of 20 either way
 
 
@@ -78,6 +79,16 @@ def doubts(optimum: Optimum, names: Sequence[str], scale: Matrix) -> str | None:
     return None
 
 
+def is_inside(optimum: Optimum, scale: Matrix) -> bool:
+    """Whether a maximum was reached within the range of parameters."""
+    return bool(np.isfinite(optimum.value) and optimum.gradient <= _FLAT and is_within(optimum.theta, scale))
+
+
+def is_within(theta: Matrix, scale: Matrix) -> bool:
+    """Whether all parameters are within `REACH` of their scale."""
+    return bool((np.abs(theta - scale) <= REACH).all())
+
+
 def _behind_wall(function: Objective, theta: Matrix, scale: Matrix) -> tuple[float, Matrix]:
     """The negative of the function; beyond the wall it goes on from the wall's edge, rising with the square."""
     inside = np.clip(theta, scale - REACH - 1, scale + REACH + 1)
@@ -107,8 +118,6 @@ def _curvature(function: Objective, theta: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def _errors(hessian: Matrix, clients: float) -> Matrix:
-    """Standard errors from the curvature of the mean log-likelihood; infinite where it does not curve down."""
+    """Standard errors from the curvature of the mean log-likelihood; huge along what does not curve down."""
     values, vectors = np.linalg.eigh(-hessian)
-    if values.min() <= 0:
-        return np.full(len(values), np.inf)
-    return np.asarray(np.sqrt(((vectors**2) / values).sum(axis=1) / clients), dtype=np.float64)
+    return np.asarray(np.sqrt(((vectors**2) / np.maximum(values, _LEVEL)).sum(axis=1) / clients), dtype=np.float64)

@@ -9,11 +9,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from perennial.scoring.btyd.histories import Histories, Keys, distinct, drawn, histories_of, sample
-from perennial.scoring.btyd.optimum import Objective, doubts, maximum
+from perennial.scoring.btyd.optimum import Objective, doubts, is_inside, maximum
 from perennial.scoring.features import Matrix
 
 _DISCOUNT_NODES, _DISCOUNT_WEIGHTS = np.polynomial.legendre.leggauss(5)
-DAYS_PER_YEAR = 365.0
 
 
 class PurchaseModel(BaseEstimator):
@@ -26,7 +25,8 @@ class PurchaseModel(BaseEstimator):
 
     Attributes: the parameters (`names`, each with an underscore), `theta_` (their logs), `errors_` (standard errors of
     the logs), `log_likelihood_` (of all clients' weight), `clients_`, `rows_` (distinct ones fitted on),
-    `evaluations_`, `doubt_` (a sentence when the optimum cannot be used, else None) and `converged_`.
+    `evaluations_`, `doubt_` (a sentence when the parameters are not to be trusted, else None), `converged_` (no doubt)
+    and `is_inside_` (a maximum was reached within the range of parameters, though some may be open).
     """
 
     names: ClassVar[tuple[str, ...]] = ()
@@ -55,6 +55,7 @@ class PurchaseModel(BaseEstimator):
         self.log_likelihood_ = found.value * total
         self.doubt_ = doubts(found, self.names, scale)
         self.converged_ = self.doubt_ is None
+        self.is_inside_ = is_inside(found, scale)
         return self
 
     def _given(self, X: Matrix, sample_weight: Matrix | None) -> tuple[Histories, float]:
@@ -176,10 +177,3 @@ def _pairs(histories: Histories) -> tuple[Histories, Keys]:
         ages = (codes % width).astype(np.float64)
         return Histories((codes // width).astype(np.float64), ages, ages, np.ones(len(codes))), number[keys]
     return histories, np.arange(len(x))
-
-
-def rate_per_day(discount_rate_annual: float) -> float:
-    """The continuous rate per day of a yearly discount rate: 0.1 makes a sale in a year worth 1 / 1.1."""
-    if not discount_rate_annual > -1:
-        raise ValueError("a discount rate is above -1")
-    return float(np.log1p(discount_rate_annual) / DAYS_PER_YEAR)
