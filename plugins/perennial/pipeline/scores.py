@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -15,19 +14,21 @@ from perennial.contracts.records import DayRun, StepReport
 from perennial.contracts.scores import CLIENT_SCORES
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
-from perennial.ledger import cards as ledger_cards
 from perennial.ledger.cards import StoredCard
+from perennial.ledger.checks import record_check
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, published_version
+from perennial.pipeline.models import ScoreState, keep, state_of
+from perennial.pipeline.watching import FEATURES, check_model, sample_of, told
 from perennial.warehouse.engine import Published, open_published, publish_table
 
 if TYPE_CHECKING:  # scikit-learn is imported inside the steps: 1.7 s
+    from perennial.scoring.frames import Frame
     from perennial.scoring.reasons import Explainer
     from perennial.scoring.scorer import Scorer
     from perennial.scoring.tasks import Task
     from perennial.scoring.training import Trained
 
-FEATURES = "client_features"
 SCORES = "client_scores"
 CHUNK_ROWS = 100_000
 LABELS = (
@@ -47,9 +48,15 @@ def tasks_of(settings: Settings) -> tuple[Task, ...]:
     return ChurnTask(settings.scoring.churn_horizon_days), ValueTask(settings.scoring.value_horizon_days)
 
 
-def train_if_due(settings: Settings, run: DayRun) -> StepReport:
-    """Train each score that has no model, an old or a drifted one; one worse than a baseline is kept as refused.
+def score_states(settings: Settings, as_of: date) -> list[ScoreState]:
+    """The state of each score as of a date, for people."""
+    return [state_of(settings, task, as_of) for task in tasks_of(settings)]
 
+
+def train_if_due(settings: Settings, run: DayRun) -> StepReport:
+    """Train each score that has no model, an old or a drifted one; champion, challenger and baselines at the same cut.
+
+    One that is worse than a baseline or than the champion is kept as refused; one that a person must approve waits.
     Writes artefact, card and the ledger's row; rows of the report are the labelled client-dates by score, notes say why
     it was due and what came of it. Idempotent: the same features give the same version.
     """
@@ -62,18 +69,20 @@ def train_if_due(settings: Settings, run: DayRun) -> StepReport:
         rows: dict[str, int] = {}
         if due:
             history_start = _history_start(published, run.as_of)
-            for trained, used in _train(settings, run, published, due, history_start):
-                notes.append(_keep(settings, run, trained))
-                rows[trained.score] = used
+            held = {task.score: _held(settings, run, published, task, history_start) for task in due}
+            for task, trained, used in _train(settings, run, published, due, history_start):
+                notes.append(keep(settings, run, task, trained, used, held=held[task.score]))
+                rows[task.score] = len(used)
     seconds = {"train": round(time.perf_counter() - started, 3)}
     return StepReport(run.run_id, run.as_of, "train", rows, seconds, tuple(notes))
 
 
 def score(settings: Settings, run: DayRun) -> StepReport:
-    """Score every client of the run's date with the newest champion trained at or before it, with reasons; publish.
+    """Score every client of the run's date with the champion of that date, with reasons; publish.
 
-    A score whose only training was refused (too little history, worse than a baseline) has no rows, with a note: what
-    stands on it is then refused by name (`score_missing`), and the rest of the day goes on. Raises ContractViolation
+    A score without a champion (its training was refused, or waits for a person), or whose model the daily watch stopped
+    (drift, age), has no rows, with a note: what stands on it is then refused by name (`score_missing`), and the rest of
+    the day goes on. Raises ContractViolation
     (L6) when a score was never trained, when the features are not those that the model was trained on, or when the
     artefact is gone or altered.
     """
@@ -83,11 +92,12 @@ def score(settings: Settings, run: DayRun) -> StepReport:
     notes: list[str] = []
     counts: dict[str, int] = {}
     with open_published(settings, published_version(engine, run.run_id)) as published:
+        history_start = _history_start(published, run.as_of)
         for task in tasks_of(settings):
-            state = _state_of(settings, task, run.as_of)
+            state = state_of(settings, task, run.as_of)
             if state.used is not None:
-                used.append(_load(settings, state.used, published))
-            elif state.refused is not None:
+                used += _passed(settings, run, published, _load(settings, state.used, published), history_start, notes)
+            elif state.refused is not None or state.waiting is not None:
                 notes.append(state.sentence)
             else:
                 fix = "run the step that trains (`train_models`) for this day first"
@@ -110,25 +120,51 @@ class _Used:
     explainer: Explainer
 
 
+def _passed(  # noqa: PLR0917
+    settings: Settings, run: DayRun, published: Published, model: _Used, history_start: date, notes: list[str]
+) -> list[_Used]:
+    """The model, unless the watch stops it (L6); what the watch says is kept in the ledger and told in `notes`."""
+    check = check_model(settings, run, published, model.stored, model.scorer, history_start)
+    record_check(open_ledger(settings), check)
+    notes += told(check)
+    return [] if check.verdict == "stopped" else [model]
+
+
+def _held(settings: Settings, run: DayRun, published: Published, task: Task, history_start: date) -> str | None:
+    """Why a new model must not take over by itself: the champion's input has changed beyond what stops it.
+
+    A model that is trained on a broken source would fit it well, and nothing would look drifted any more.
+    """
+    used = state_of(settings, task, run.as_of).used
+    if used is None or _schema_problems(used, published):
+        return None
+    scorer = _load(settings, used, published).scorer
+    check = check_model(settings, run, published, used, scorer, history_start)
+    if check.figures["drift"] != "stopped":
+        return None
+    return f"what the champion stands on has changed beyond the limit that stops: {'; '.join(check.sentences)}"
+
+
 def _due(settings: Settings, run: DayRun, published: Published, task: Task) -> str | None:
     from perennial.scoring.drift import drift
     from perennial.scoring.due import due_reason
 
-    state = _state_of(settings, task, run.as_of)
+    state = state_of(settings, task, run.as_of)
+    tried = [card.trained_as_of for card in (state.refused, state.waiting) if card is not None]
     return due_reason(
         state.used.card if state.used else None,
         as_of=run.as_of,
         schema=_found_schema(published, run.as_of),
         train_every_days=settings.scoring.train_every_days,
-        max_psi=settings.scoring.max_drift_psi,
-        last_refused=state.refused.trained_as_of if state.refused else None,
+        max_psi=settings.scoring.drift.warn,
+        last_refused=max(tried, default=None),
         drift_of=lambda bins: drift(bins, _features(published, run.as_of, list(bins))),
     )
 
 
 def _train(
     settings: Settings, run: DayRun, published: Published, due: list[Task], history_start: date
-) -> Iterator[tuple[Trained, int]]:
+) -> Iterator[tuple[Task, Trained, Frame]]:
     """Each due score trained on its own past dates; all dates are built by dbt at once."""
     from perennial.pipeline.build import training_features
     from perennial.scoring.cuts import training_dates
@@ -151,110 +187,30 @@ def _train(
     rows = training_features(settings, run, dates, max_clients=MAX_ROWS // len(dates))
     schema = feature_schema(rows.schema, without=LABELS)
     names = [name for name, _ in schema]
-    today = frame_of(_sample_of_today(published, run.as_of, names), schema, history_start)
+    today = frame_of(sample_of(published, run.as_of, names, MAX_ROWS), schema, history_start)
     for task in due:
         labelled = frame_of(rows, schema, history_start, label=task.label).of(calendars[task.score])
-        yield train(task, labelled, today, schema, as_of=run.as_of, seed=scoring.seed), len(labelled)
-
-
-def _sample_of_today(published: Published, as_of: date, names: list[str]) -> pa.Table:
-    """The clients that are to be scored, at most 200,000 of them by the hash of their id."""
-    from perennial.scoring.frames import MAX_ROWS
-
-    return published.query(
-        f"select client_id, as_of_date, {_quoted(names)} from {FEATURES} where as_of_date = ? "
-        f"order by md5(client_id), client_id limit {MAX_ROWS}",
-        [as_of],
-    )
-
-
-def _keep(settings: Settings, run: DayRun, trained: Trained) -> str:
-    """Write artefact and card under names of their content, then the ledger's row; gives a sentence for people."""
-    from perennial.scoring import store
-
-    content = store.artefact_bytes(trained.scorer) if trained.scorer else b""
-    card = {**trained.card, "artefact_bytes": len(content)}
-    text = json.dumps(card, sort_keys=True, indent=1).encode()
-    sha = store.digest(content or text)
-    name = f"{trained.score}-{sha}"
-    path = store.save(settings.models_dir, f"{name}.card.json", text)
-    if trained.scorer:
-        path = store.save(settings.models_dir, f"{name}.skops", content)
-    stored = StoredCard(
-        model_version=f"{trained.score}-{run.as_of.isoformat()}-{sha[:8]}",
-        score=trained.score,
-        trained_as_of=run.as_of,
-        status="refused" if trained.refused else "champion",
-        artefact=path.relative_to(settings.home).as_posix(),
-        card=card,
-    )
-    ledger_cards.record_card(open_ledger(settings), stored)
-    if trained.refused:
-        return f"{trained.score}: refused, {trained.refused}"
-    return f"{trained.score}: {stored.model_version} is the champion ({_figures(card)})"
-
-
-def _figures(card: dict[str, Any]) -> str:
-    """The model's figure of merit at the test cut beside its best baseline's."""
-    merit = card["selection"]["merit"]
-    figures = {name: values[merit] for name, values in card["figures_at_test"].items()}
-    mine = figures.pop("model")
-    known = {name: value for name, value in figures.items() if value is not None}
-    best = max(known, key=lambda name: (known[name], name))
-    return f"{merit} {mine:.3f} at {card['cuts']['test']}; best baseline {best} {known[best]:.3f}"
-
-
-@dataclass(frozen=True)
-class ScoreState:
-    """Which model a score has on a date: the one in use, if any, and the newest training that was refused."""
-
-    score: str
-    as_of: date
-    horizon_days: int
-    used: StoredCard | None
-    refused: StoredCard | None
-
-    @property
-    def sentence(self) -> str:
-        """What people should know of it; a score without a model says what that means."""
-        refused = ""
-        if self.refused is not None:
-            reason = str(self.refused.card["verdict"]["reason"])
-            refused = f"the training of {self.refused.trained_as_of} was refused: {reason}"
-        if self.used is not None:
-            age = (self.as_of - self.used.trained_as_of).days
-            told = f"{self.score}: {self.used.model_version}, trained {age} days ago, is in use"
-            newer = self.refused is not None and self.refused.trained_as_of > self.used.trained_as_of
-            return f"{told}; {refused}" if newer else told
-        if self.refused is None:
-            return f"{self.score}: no model was trained at or before {self.as_of} for {self.horizon_days} days"
-        return f"{self.score}: NO SCORES, {refused}; campaigns that stand on it refuse everyone (score_missing)"
-
-
-def score_states(settings: Settings, as_of: date) -> list[ScoreState]:
-    """The state of each score as of a date, for people."""
-    return [_state_of(settings, task, as_of) for task in tasks_of(settings)]
-
-
-def _state_of(settings: Settings, task: Task, as_of: date) -> ScoreState:
-    cards = ledger_cards.cards_until(open_ledger(settings), task.score, as_of)
-    used = ledger_cards.champion(cards, horizon_days=task.horizon_days)
-    refused = ledger_cards.last_refused(cards, horizon_days=task.horizon_days)
-    return ScoreState(task.score, as_of, task.horizon_days, used, refused)
+        yield task, train(task, labelled, today, schema, as_of=run.as_of, seed=scoring.seed), labelled
 
 
 def _load(settings: Settings, stored: StoredCard, published: Published) -> _Used:
     from perennial.scoring import store
-    from perennial.scoring.due import card_schema
-    from perennial.scoring.features import schema_problems
+    from perennial.scoring.due import version_problems
     from perennial.scoring.reasons import Explainer
 
-    found = _found_schema(published, date.fromisoformat(published.manifest["as_of"]))
-    problems = schema_problems(card_schema(stored.card), found, FEATURES)
+    problems = _schema_problems(stored, published) + version_problems(stored.card, stored.model_version)
     if problems:
         raise ContractViolation(problems)
     scorer = store.load(settings.home / stored.artefact)
     return _Used(stored, scorer, Explainer(scorer, currency=settings.company.currency))
+
+
+def _schema_problems(stored: StoredCard, published: Published) -> list[Problem]:
+    from perennial.scoring.due import card_schema
+    from perennial.scoring.features import schema_problems
+
+    found = _found_schema(published, date.fromisoformat(published.manifest["as_of"]))
+    return schema_problems(card_schema(stored.card), found, FEATURES)
 
 
 def _scores(published: Published, as_of: date, used: list[_Used], counts: dict[str, int]) -> Iterator[pa.RecordBatch]:

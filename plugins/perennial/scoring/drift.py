@@ -18,13 +18,21 @@ from perennial.scoring.metrics import psi
 _BINS = 10
 
 
-def reference_bins(values: Matrix) -> dict[str, list[float]]:
-    """Inner edges at the deciles (equal ones once), and the share of rows in each bin, the last being the unknown."""
+def reference_bins(values: Matrix) -> dict[str, Any]:
+    """Inner edges at the deciles (equal ones once), the share of rows in each bin (the unknown last), and the range.
+
+    `low` and `high` are None when nothing is known.
+    """
     known = values[~np.isnan(values)]
     deciles = np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]) if len(known) else np.empty(0)
     edges = np.unique(np.round(deciles, 6))
     counts = bin_counts(values, edges)
-    return {"edges": edges.tolist(), "shares": np.round(counts / max(len(values), 1), 6).tolist()}
+    return {
+        "edges": edges.tolist(),
+        "shares": np.round(counts / max(len(values), 1), 6).tolist(),
+        "low": float(known.min()) if len(known) else None,
+        "high": float(known.max()) if len(known) else None,
+    }
 
 
 def bin_counts(values: Matrix, edges: Matrix) -> Matrix:
@@ -35,7 +43,7 @@ def bin_counts(values: Matrix, edges: Matrix) -> Matrix:
     return np.append(counts, float(unknown.sum()))
 
 
-def drift(bins: dict[str, dict[str, list[float]]], batches: Iterable[pa.RecordBatch]) -> dict[str, float]:
+def drift(bins: dict[str, dict[str, Any]], batches: Iterable[pa.RecordBatch]) -> dict[str, float]:
     """PSI by feature between the card's bins and the rows of the batches, read in one pass (L26)."""
     edges = {name: np.asarray(b["edges"], dtype=np.float64) for name, b in bins.items()}
     counts = {name: np.zeros(len(b["shares"])) for name, b in bins.items()}
@@ -50,6 +58,6 @@ def top(importance: dict[str, float], *, features: int = 8) -> list[str]:
     return sorted(importance, key=lambda name: (-importance[name], name))[:features]
 
 
-def needed_bins(card: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+def needed_bins(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The bins of the card's top features."""
     return {name: card["bins"][name] for name in card["drift_features"]}

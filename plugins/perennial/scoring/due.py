@@ -6,13 +6,14 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+from perennial.core.errors import Problem
 from perennial.scoring.drift import needed_bins
 from perennial.scoring.features import FeatureSchema
 from perennial.scoring.training import versions
 
 RETRY_DAYS = 7  # after a refused challenger, age and drift ask again only then
 
-Drift = Callable[[dict[str, dict[str, list[float]]]], dict[str, float]]
+Drift = Callable[[dict[str, dict[str, Any]]], dict[str, float]]
 
 
 def due_reason(  # noqa: PLR0911 - one sentence each
@@ -62,6 +63,15 @@ def schema_changes(card: dict[str, Any], found: FeatureSchema) -> str | None:
     parts = [f"without {', '.join(gone)}"] if gone else []
     parts += [f"with {', '.join(new)}"] if new else []
     return "the features have changed: now " + (" and ".join(parts) or "of other types")
+
+
+def version_problems(card: dict[str, Any], where: str) -> list[Problem]:
+    """What keeps a model from being used here: it was made by another version of the library that reads it."""
+    made_with, here = (_minor(v["scikit-learn"]) for v in (card["versions"], versions()))
+    if made_with == here:
+        return []
+    fix = "run the step that trains (`train_models`): it is due at once"
+    return [Problem(where, f"the model was made with scikit-learn {made_with}, this is {here}", fix)]
 
 
 def card_schema(card: dict[str, Any]) -> FeatureSchema:

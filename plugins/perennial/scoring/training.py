@@ -90,7 +90,7 @@ def train(task: Task, rows: Frame, today: Frame | None, schema: FeatureSchema, *
         scorer = _scorer(task, final, today, names)
         importance = _importance(scorer, buyers.of((plan.test,)).X)
     card |= _findings(selection, tested, final, task)
-    card |= _watch(today, names, importance)
+    card |= _watch(today, scorer, importance)
     card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
     return Trained(task.score, rounded(card), scorer, reason, tested)
 
@@ -233,12 +233,15 @@ def _findings(selection: _Selection, tested: Tested, final: Model, task: Task) -
     }
 
 
-def _watch(today: Frame, names: tuple[str, ...], importance: dict[str, float]) -> dict[str, Any]:
-    """What a card says for the watch on drift."""
+def _watch(today: Frame, scorer: Scorer, importance: dict[str, float]) -> dict[str, Any]:
+    """What a card says for the watch on drift: bins of features and scores of those who are scored today."""
+    names = scorer.feature_names
     return {
         "importance": importance,
         "drift_features": top(importance),
         "bins": {name: reference_bins(today.X[:, place]) for place, name in enumerate(names)},
+        "score_bins": reference_bins(scorer.score(today.X).value),
+        "history_days": float(today.X[:, -1].max()) if len(today) else 0.0,
         "scored_clients": len(today),
     }
 
