@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class BtydFeatures(TransformerMixin, BaseEstimator):
         latest = latest[self._known(latest)]
         told: list[str] = []
         rows = self._born_within(latest, told)
-        histories = self._histories(rows)
+        histories = self._histories_of(rows)
         self.fitted_clients_ = len(rows)
         self.purchases_ = None
         if histories[:, 2].sum() > 0:
@@ -81,7 +82,7 @@ class BtydFeatures(TransformerMixin, BaseEstimator):
         rows = self._known(X)
         if self.purchases_ is None or not rows.any():
             return found
-        histories = self._histories(X[rows])
+        histories = self._histories_of(X[rows])
         found[rows, 0] = self.purchases_.expected_purchases(histories, self.horizon_days)
         found[rows, 1] = self.purchases_.p_any(histories, self.horizon_days)
         if self.spend_ is not None:
@@ -117,16 +118,6 @@ class BtydFeatures(TransformerMixin, BaseEstimator):
         told.append(f"{old} and are left out of fitting")
         return rows[born_later]
 
-    def _histories(self, X: Matrix) -> Matrix:
-        """Rows x (x, t_x, T), whatever is odd in them made harmless."""
-        recency = np.maximum(self._column(X, (_NEEDED,)), 0.0)
-        age = np.maximum(self._column(X, _AGES), recency)
-        between = age - recency
-        again = np.maximum(np.floor(self._column(X, _DAYS)) - 1, 0.0)
-        x = np.where(between > 0, again, 0.0)  # two orders of one day are one purchase
-        between = np.where(x > 0, between, 0.0)
-        return np.column_stack([x, between, np.where(x > 0, age, recency)])
-
     def _spent(self, X: Matrix) -> Matrix:
         """Rows x (order days, mean revenue of one); the first order tells of spend as well as the later ones."""
         days = np.maximum(np.floor(self._column(X, _DAYS)), 0.0)
@@ -137,12 +128,34 @@ class BtydFeatures(TransformerMixin, BaseEstimator):
         needed = [self._column(X, names) for names in (_DAYS, _AGES, (_NEEDED,))]
         return np.asarray(np.isfinite(np.column_stack(needed)).all(axis=1))
 
-    def _column(self, X: Matrix, names: tuple[str, ...]) -> Matrix:
-        for name in names:
-            if name in self.feature_names:
-                return np.asarray(X[:, self.feature_names.index(name)], dtype=np.float64)
-        raise ValueError(f"the features have no {' and no '.join(names)}: histories cannot be made of them")
+    def _histories_of(self, X: Matrix) -> Matrix:
+        return histories_of_features(X, self.feature_names)
+
+    def _column(self, X: Matrix, names: Sequence[str]) -> Matrix:
+        return _column(X, self.feature_names, names)
 
     def _check_width(self, X: Matrix) -> None:
         if X.ndim != 2 or X.shape[1] != len(self.feature_names) + 1:  # noqa: PLR2004
             raise ValueError(f"expected {len(self.feature_names)} features and {HISTORY}, got a matrix of {X.shape}")
+
+
+def histories_of_features(X: Matrix, feature_names: Sequence[str]) -> Matrix:
+    """Rows x (x, t_x, T) in days, from the columns of `client_features`; whatever is odd in them is made harmless.
+
+    Raises ValueError where the columns are missing.
+    """
+    recency = np.maximum(_column(X, feature_names, (_NEEDED,)), 0.0)
+    age = np.maximum(_column(X, feature_names, _AGES), recency)
+    between = age - recency
+    again = np.maximum(np.floor(_column(X, feature_names, _DAYS)) - 1, 0.0)
+    x = np.where(between > 0, again, 0.0)  # two orders of one day are one purchase
+    between = np.where(x > 0, between, 0.0)
+    return np.column_stack([x, between, np.where(x > 0, age, recency)])
+
+
+def _column(X: Matrix, feature_names: Sequence[str], wanted: Sequence[str]) -> Matrix:
+    """The first of the wanted columns that there is."""
+    for name in wanted:
+        if name in feature_names:
+            return np.asarray(X[:, list(feature_names).index(name)], dtype=np.float64)
+    raise ValueError(f"the features have no {' and no '.join(wanted)}: histories cannot be made of them")
