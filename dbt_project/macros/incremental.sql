@@ -74,6 +74,7 @@
     where {{ is_changed_row(meta['units'], meta.get('zone')) }};
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arg_dict['temp_relation'] }}
+    {{- keep_statistics(arg_dict['target_relation']) }}
 {%- endmacro -%}
 
 {#- A table of the last complete build, for models that come before it in this one: never a ref, which would be a cycle.

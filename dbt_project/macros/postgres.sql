@@ -32,8 +32,19 @@
     from ({{ sql }}) as typed
 {%- endmacro -%}
 
-{#- A hook after each table: what the planner knows of its rows, which nobody else tells it before the next model. A table
-    of history is found by its dates (meta.zone) or its units from then on, so that a CHANGE reads little of it. -#}
+{#- After each table, where dbt makes indexes: what the planner knows of its rows, which nobody else tells it before the
+    next model. A table of history is found by its dates (meta.zone) or its units from then on, so that a CHANGE reads
+    little of it. -#}
+{%- macro postgres__create_indexes(relation) -%}
+    {%- do adapter.execute('analyze ' ~ relation, auto_begin=true) -%}
+    {%- if model.config.materialized == 'incremental' -%}
+        {%- set meta = model.config.meta -%}
+        {%- set columns = [meta['zone']] if meta.get('zone') else (meta.get('units', {}).values() | map('list') | first) -%}
+        {%- do adapter.execute('create index on ' ~ relation ~ ' (' ~ columns | join(', ') ~ ')', auto_begin=true) -%}
+    {%- endif -%}
+{%- endmacro -%}
+
+{#- A further statement after rows of a table were replaced: the same of its rows now. -#}
 {%- macro keep_statistics(relation) -%}
     {{ return(adapter.dispatch('keep_statistics', 'perennial')(relation)) }}
 {%- endmacro -%}
@@ -42,14 +53,7 @@
 {%- endmacro -%}
 
 {%- macro postgres__keep_statistics(relation) -%}
-    {%- if model.config.materialized in ['table', 'incremental'] -%}
-        analyze {{ relation }}
-    {%- endif -%}
-    {%- if model.config.materialized == 'incremental' and not is_incremental() -%}
-        {%- set meta = model.config.meta -%}
-        {%- set columns = [meta['zone']] if meta.get('zone') else (meta.get('units', {}).values() | map('list') | first) %};
-        create index on {{ relation }} ({{ columns | join(', ') }})
-    {%- endif -%}
+; analyze {{ relation }}
 {%- endmacro -%}
 
 {#- A hook before a model that joins what it has made itself, of which PostgreSQL knows no statistics and expects one row: a
