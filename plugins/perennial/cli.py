@@ -35,8 +35,12 @@ COMMANDS: dict[str, Command] = {
         "explain", "one client on one day: metrics, scores with reasons, segments, each campaign's rule"
     ),
     "identity": Command("identity", "which client records are one client: candidates, merge, apart, undo, the log"),
+    "backtest": Command(
+        "backtest", "judge the scores on a data set of your own, beside simple rules; HTML and Markdown"
+    ),
     "sql": Command("sql", "ask the published warehouse a question"),
     "metrics": Command("metrics", "what a metric means: formula in words, unit, window, sources, how to read it"),
+    "models": Command("models", "the models of the scores: cards, figures beside baselines, drift; approve and retire"),
     "status": Command("status", "what has landed, which days were run, what is published"),
     "warehouse": Command("warehouse", "what is published, what it was built from, old versions, whether all is there"),
     "sources": Command("sources", "check, preview and infer sources; fetch by hand; ready API definitions"),

@@ -18,6 +18,7 @@ from perennial.core import clock
 from perennial.core.ids import digest_of
 from perennial.core.settings import Settings
 from perennial.ledger import alerts as ledger_alerts
+from perennial.ledger.checks import newest_checks
 from perennial.ledger.cursors import failing_fetches
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.gate import drifted_columns, last_committed
@@ -54,6 +55,7 @@ def current_alerts(settings: Settings) -> list[Alert]:
         *_silence(engine, sources, now),
         *_fetches(engine),
         *_drift(engine, sources),
+        *_scores(engine),
     ]
 
 
@@ -127,6 +129,19 @@ def _drift(engine: sa.Engine, sources: SourcesFile) -> Iterator[Alert]:
             said = f"{source}.{entity}: new column {column[:80]!r} since batch {batch_id}; it is kept as an extra"
             fix = "-> map it under columns in sources.yml, if it is wanted"
             yield _alert("drift", f"{source}.{entity}.{column}", f"{said} {fix}", _batches(source))
+
+
+def _scores(engine: sa.Engine) -> Iterator[Alert]:
+    """What the watch says of the models of the newest day: a score that stopped (L6), and what may stop it soon."""
+    for check in newest_checks(engine):
+        if check.verdict == "passed":
+            continue
+        kind: AlertKind = "stop" if check.verdict == "stopped" else "drift"
+        stops = "no score is given, campaigns that stand on it refuse everyone" if kind == "stop" else "it may stop"
+        said = f"{check.score} of {check.as_of}: {'; '.join(check.sentences)}: {stops}"
+        fix = f"-> perennial models show {check.model_version}; docs/runbook.md, scores stopped"
+        link = f"/perennial/models/{quote(check.model_version, safe='')}"
+        yield _alert(kind, f"score {check.score}", f"{said} {fix}", link)
 
 
 def _batches(source: str) -> str:

@@ -184,6 +184,11 @@ def figures_of(card: dict[str, Any]) -> str:
     return f"{merit} {mine:.3f} at {where}; best baseline {best} {known[best]:.3f}{beside}"
 
 
+def in_brief(card: StoredCard) -> str:
+    """One line of a training: its figures, or why there are none."""
+    return figures_of(card.card) if "figures_at_test" in card.card else str(card.card["verdict"]["reason"])
+
+
 def models(settings: Settings, score: str | None = None) -> list[StoredCard]:
     """All cards with their status of now, newest first; `score` takes those of one score."""
     found = ledger_cards.all_cards(open_ledger(settings))

@@ -28,7 +28,7 @@ Verdict = Literal["passed", "warned", "stopped"]
 
 @dataclass(frozen=True)
 class Watched:
-    """The verdict, its sentences (what stops first), figures by feature (`psi`, `unseen`) and of the score (`score`)."""
+    """The verdict, its sentences (what stops first), and figures (`psi`, `unseen`) by feature, the score as `score`."""
 
     verdict: Verdict
     sentences: tuple[str, ...]

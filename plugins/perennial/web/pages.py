@@ -1,4 +1,4 @@
-"""The pages below /perennial: batches and their fate, quarantine, builds, sources, Data Docs, dbt docs.
+"""The pages below /perennial: batches and their fate, quarantine, builds, models, sources, Data Docs, dbt docs.
 
 Plain HTML, no script, but for the page that dbt writes, which is served without our origin.
 
@@ -27,6 +27,8 @@ from perennial.ledger.overview import batches_by_id, recent_batches, rules_of
 from perennial.ledger.quarantine import set_aside
 from perennial.pipeline.build_reports import read_report, recent_reports
 from perennial.pipeline.dbt_docs import docs_page
+from perennial.pipeline.model_cards import parts_of
+from perennial.pipeline.models import checks, in_brief, models
 from perennial.pipeline.overview import source_states
 from perennial.pipeline.quarantine import refused_batches
 from perennial.web.docs_sites import file_of, pages_of_batch, sites
@@ -77,6 +79,8 @@ def create_pages(signed_in: Any, login_url: Callable[[str], str]) -> FastAPI:
     app.add_api_route("/data-docs/{path:path}", _docs_file, response_class=Response)
     app.add_api_route("/builds", _builds, response_class=HTMLResponse)
     app.add_api_route("/builds/{run_id}", _build, response_class=HTMLResponse)
+    app.add_api_route("/models", _models, response_class=HTMLResponse)
+    app.add_api_route("/models/{version}", _model, response_class=HTMLResponse)
     app.add_api_route("/dbt-docs", _dbt_docs, response_class=Response)
     app.add_api_route("/dbt-docs/", _dbt_docs, response_class=Response)
     app.add_api_route("/style.css", _style, response_class=Response)
@@ -142,6 +146,24 @@ def _build(request: Request, run_id: str) -> HTMLResponse:
     if report is None:
         raise HTTPException(404)
     return _page(request, "build.html", build=report)
+
+
+def _models(request: Request) -> HTMLResponse:
+    settings = load_settings()
+    rows = []
+    for card in models(settings)[:_MOST]:
+        watched = checks(settings, card)
+        rows.append({"card": card, "check": watched[0] if watched else None, "told": in_brief(card)})
+    return _page(request, "models.html", models=rows)
+
+
+def _model(request: Request, version: str) -> HTMLResponse:
+    settings = load_settings()
+    card = next((one for one in models(settings) if one.model_version == version), None)
+    if card is None:
+        raise HTTPException(404)
+    head, *parts = parts_of(card, checks(settings, card))
+    return _page(request, "model.html", card=card, head=head, parts=parts)
 
 
 def _dbt_docs(request: Request) -> Response:
