@@ -1,4 +1,4 @@
-"""From the rows of a data set to canonical order lines: one Parquet file for the landing zone, and what was left out."""
+"""From the rows of a data set to canonical order lines: one Parquet file to land, and what was left out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def write_lines(given: Given, dataset: DataSet, where: Place, target: Path) -> C
     problems = {
         "rows without a client": "client_key is null",
         "rows without a time that can be read": "client_key is not null and ordered_at is null",
-        "rows without an amount that can be read": "client_key is not null and ordered_at is not null and amount is null",
+        "rows without an amount that can be read": (
+            "client_key is not null and ordered_at is not null and amount is null"
+        ),
     }
     counted = ", ".join(f"count(*) filter (where {test})" for test in problems.values())
     whole, *left_out = given.rows(f"select count(*), {counted} from timed")[0]
@@ -135,9 +137,8 @@ def _number(given: Given, dataset: DataSet, name: str | None) -> str:
 
 def _bounds(given: Given, sound: str) -> tuple[str, str]:
     """The moments between which a time is believed: the middle half of all, five of its lengths and two years more."""
-    first, third = given.rows(
-        f"select quantile_disc(epoch(ordered_at), 0.25), quantile_disc(epoch(ordered_at), 0.75) from timed where {sound}"
-    )[0]
+    quarters = "quantile_disc(epoch(ordered_at), 0.25), quantile_disc(epoch(ordered_at), 0.75)"
+    first, third = given.rows(f"select {quarters} from timed where {sound}")[0]
     margin = _SPREADS * (third - first) + _MARGIN_DAYS * 86_400
     low, high = given.rows(
         "select to_timestamp(greatest(?, -2208988800))::timestamp::varchar, "

@@ -14,8 +14,8 @@ from perennial.pipeline.backtesting.reading import Given, Place, actual, paths_o
 _ROLES = ("product_name", "category", "department", "brand")
 
 
-def write_products(given: Given, dataset: DataSet, where: Place, data: Path, target: Path, known_on: date) -> None:
-    """Write one row per product: key, name, category, department, brand; of several rows of a product the first by text.
+def write_products(given: Given, dataset: DataSet, where: Place, data: Path, *, target: Path, known_on: date) -> None:
+    """Write one row per product: key, name, category, department, brand; of several rows of one the first by text.
 
     Raises ConfigError for a column that the file does not have.
     """

@@ -40,7 +40,8 @@ def condition_sql(
     """The condition as SQL of DuckDB over these columns.
 
     `columns`: name -> the type that a column of text is read as where it is compared with a number or a moment, None
-    where it is taken as it stands. `roles`: further words for a column (`client`). `where` is file:line:field. Raises ConfigError for what cannot be a condition.
+    where it is taken as it stands. `roles`: further words for a column (`client`). `where` is file:line:field. Raises
+    ConfigError for what cannot be a condition.
     """
     tree = _parse(text, where)
     by_lower = {role: name for role, name in (roles or {}).items() if name in columns}

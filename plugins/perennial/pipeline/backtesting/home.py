@@ -1,8 +1,7 @@
-"""The empty home of a backtest: its config, the canonical lines landed, ingested and built by the product's own chain."""
+"""The empty home of a backtest: its config, the lines that were landed, ingested and built by the product's chain."""
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,8 @@ def build_home(settings: Settings) -> DayRun:
     reports = ingest(settings)
     refused = [report for report in reports if report.state != "committed"]
     if refused:
-        said = f"{refused[0].entity}: {refused[0].state}, {refused[0].quarantined:,} of {refused[0].landed:,} rows are wrong"
+        one = refused[0]
+        said = f"{one.entity}: {one.state}, {one.quarantined:,} of {one.landed:,} rows are wrong"
         raise BatchRefused(Problem("backtest", said, "mend the data, or leave rows out by a filter"))
     run = open_day(settings)
     if run is None:
@@ -88,8 +88,3 @@ def with_horizon(settings: Settings, horizon_days: int) -> Settings:
         update={"churn_horizon_days": horizon_days, "value_horizon_days": horizon_days}
     )
     return settings.model_copy(update={"file": settings.file.model_copy(update={"scoring": scoring})})
-
-
-def last_known(run: DayRun) -> date:
-    """The last day that the home knows."""
-    return run.as_of

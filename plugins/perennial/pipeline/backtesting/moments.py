@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from perennial.contracts.backtests import DataSet
+from perennial.contracts.backtests import DataSet, TimeUnit
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.sqltext import identifier, literal
 from perennial.pipeline.backtesting.reading import Given, Place, actual, is_number
@@ -24,7 +24,12 @@ _SECONDS = {
     "nanosecond": 1e-9, "microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0, "minute": 60.0, "hour": 3600.0,
     "day": 86_400.0, "week": 604_800.0, "month": 2_629_746.0,
 }  # fmt: skip
-_EPOCHS = (("second", 1e8, 5e9), ("millisecond", 1e11, 5e12), ("microsecond", 1e14, 5e15), ("nanosecond", 1e17, 5e18))
+_EPOCHS: tuple[tuple[TimeUnit, float, float], ...] = (
+    ("second", 1e8, 5e9),
+    ("millisecond", 1e11, 5e12),
+    ("microsecond", 1e14, 5e15),
+    ("nanosecond", 1e17, 5e18),
+)
 _CALENDAR_UNITS = ("day", "week", "month")
 _ORIGIN = date(1970, 1, 1)
 
@@ -123,6 +128,10 @@ def _numbers(given: Given, dataset: DataSet, column: str, where: Place) -> Momen
             fix = "say time_unit: second, millisecond, day, week or month (and time_origin, if it is not 1970-01-01)"
             raise ConfigError(Problem(where("columns", "time"), "the times are numbers: what do they count?", fix))
         unit = likely
+    return _counted(number, unit, dataset)
+
+
+def _counted(number: str, unit: TimeUnit, dataset: DataSet) -> Moments:
     origin = dataset.time_origin or _ORIGIN
     seconds = f"({number} * {_SECONDS[unit]!r})"
     safe = f"case when abs({seconds}) < 1e11 then {seconds} end"

@@ -1,4 +1,4 @@
-"""A `transactions` data set in its home: read, landed, built once; features of past dates, purchases by client and day."""
+"""A `transactions` data set in its home: read, landed and built once; features of past dates, purchases by day."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def opened(dataset: DataSet, where: Place, data: Path, home: Path) -> Iterator[P
         known = _prepared(dataset, where, data, home)
         state.write_text(json.dumps({**known, "key": key}, default=str, indent=1), encoding="utf-8")
     told = _canonical_of(known["told"])
-    settings = _settings(dataset, home, told)
+    settings = _settings(dataset, home)
     from perennial.ledger.engine import open_ledger
     from perennial.ledger.runs import get_run
 
@@ -178,9 +178,9 @@ def _prepared(dataset: DataSet, where: Place, data: Path, home: Path) -> dict[st
     with read_files(dataset, where, data, scratch) as given:
         told = write_lines(given, dataset, where, target)
         if _has_catalogue(dataset):
-            write_products(given, dataset, where, data, home / homes.PRODUCTS, told.last_day)
+            write_products(given, dataset, where, data, target=home / homes.PRODUCTS, known_on=told.last_day)
     shutil.rmtree(scratch)
-    run = homes.build_home(_settings(dataset, home, told))
+    run = homes.build_home(_settings(dataset, home))
     return {"run_id": run.run_id, "told": asdict(told)}
 
 
@@ -188,7 +188,7 @@ def _has_catalogue(dataset: DataSet) -> bool:
     return dataset.products is not None or dataset.columns.category is not None
 
 
-def _settings(dataset: DataSet, home: Path, told: Canonical) -> Settings:  # noqa: ARG001
+def _settings(dataset: DataSet, home: Path) -> Settings:
     return homes.settings_of(dataset, home, currency=dataset.currency, with_products=_has_catalogue(dataset))
 
 

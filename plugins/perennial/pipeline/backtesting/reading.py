@@ -32,6 +32,7 @@ class Place:
     path: Path
 
     def __call__(self, *keys: Key) -> str:
+        """The place of a value."""
         line = read_yaml(self.path).line_of(keys)
         return f"{self.path}:{line}:{'.'.join(str(key) for key in keys)}"
 
@@ -247,7 +248,7 @@ def _wider(first: str | None, second: str | None) -> str | None:
 
 def _require_columns(dataset: DataSet, columns: Mapping[str, str], where: Place) -> None:
     problems = []
-    asked = [(("columns", role), name) for role, name in roles_of(dataset).items()]
+    asked: list[tuple[tuple[Key, ...], str]] = [(("columns", role), name) for role, name in roles_of(dataset).items()]
     asked += [(("leave_out",), name) for name in dataset.leave_out]
     asked += [(("categorical",), name) for name in dataset.categorical]
     asked += [(("outcomes",), outcome.column) for outcome in dataset.outcomes]

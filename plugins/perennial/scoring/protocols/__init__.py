@@ -88,6 +88,8 @@ class Labelled:
     outcomes: dict[str, Matrix] = field(default_factory=dict)
     sentences: tuple[str, ...] = ()  # what was left out when reading
     seed: int = 42
+    task: str = ""  # the one that is asked for
+    categorical: tuple[str, ...] = ()  # the columns of words
 
 
 @dataclass(frozen=True)
