@@ -30,12 +30,13 @@ class BtydFeatures(TransformerMixin, BaseEstimator):
     first `burn_in_days` of the history are old clients of whom only the end is known (left truncation): they are
     left out of fitting when `min_clients` others remain. They are scored all the same. No label is read.
 
-    Columns: `btyd_purchases_<horizon>d`, `btyd_any_<horizon>d`, `btyd_spend_<horizon>d` (NaN where revenue is missing
-    or Gamma-Gamma has no finite mean). Rows with unknown inputs, and all when there is no time to learn from, are NaN.
-    The chance of being alive is no column: in BG/NBD it is 1 for whoever bought once.
+    Columns: `btyd_purchases_<horizon>d`, `btyd_any_<horizon>d`, `btyd_spend_<horizon>d`. Spend per purchase is the
+    client's own mean where Gamma-Gamma cannot be used, NaN without revenue in the features. Rows with unknown inputs,
+    and all when there is no time to learn from, are NaN. The chance of being alive is no column: in BG/NBD it is 1 for
+    whoever bought once.
 
-    Attributes: `purchases_` (None: nothing to learn from), `spend_` (None likewise), `said_` (sentences for the card),
-    `fitted_clients_`, `n_features_in_`.
+    Attributes: `purchases_` (None: nothing to learn from), `spend_` (None: not used), `mean_spend_`, `said_` (sentences
+    for the card), `fitted_clients_`, `n_features_in_`.
     """
 
     def __init__(  # noqa: PLR0917 - scikit-learn clones by keyword
@@ -85,8 +86,8 @@ class BtydFeatures(TransformerMixin, BaseEstimator):
         histories = self._histories_of(X[rows])
         found[rows, 0] = self.purchases_.expected_purchases(histories, self.horizon_days)
         found[rows, 1] = self.purchases_.p_any(histories, self.horizon_days)
-        if self.spend_ is not None:
-            found[rows, 2] = found[rows, 0] * self.spend_.predict(self._spent(X[rows]))
+        if not np.isnan(self.mean_spend_):
+            found[rows, 2] = found[rows, 0] * self._expected_spend(X[rows])
         return found
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[Any]:  # noqa: ARG002
@@ -94,17 +95,25 @@ class BtydFeatures(TransformerMixin, BaseEstimator):
         return np.array([f"btyd_{what}_{self.horizon_days}d" for what in ("purchases", "any", "spend")], dtype=object)
 
     def _fit_spend(self, rows: Matrix, told: list[str]) -> None:
-        self.spend_ = None
+        self.spend_, self.mean_spend_ = None, np.nan
         if _SPENT not in self.feature_names:
             return
         spent = self._spent(rows)
         if not ((spent[:, 0] > 0) & (spent[:, 1] > 0)).any():
             return
+        self.mean_spend_ = float(spent[:, 0] @ spent[:, 1] / spent[:, 0].sum())
         model = GammaGamma(max_rows=self.max_rows, seed=self.seed).fit(spent)
         if model.is_usable_:
             self.spend_ = model
         else:
-            told.append(f"Gamma-Gamma is not used: {model.doubt_}")
+            told.append(f"Gamma-Gamma is not used: {model.doubt_}; the client's own mean is taken instead")
+
+    def _expected_spend(self, X: Matrix) -> Matrix:
+        """Of one purchase."""
+        spent = self._spent(X)
+        if self.spend_ is not None:
+            return self.spend_.predict(spent)
+        return np.where(spent[:, 1] > 0, spent[:, 1], self.mean_spend_)
 
     def _born_within(self, rows: Matrix, told: list[str]) -> Matrix:
         """The rows of clients who were new when they came, where they are enough."""
