@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+# The scores that rules of segments may name before any was made; what else is published may be named too, and
+# `response_<campaign>` of every card. A score of ours is added here.
+DECLARED_SCORES = ("churn_risk", "value_90d", "value_182d", "value_365d", "next_purchase_days")
+RESPONSE_PREFIX = "response_"
+
 # One row per client, date and score. `score` in churn is a probability, in value_90d an amount in the company's
 # currency; `low` and `high` an 80 % interval where the model has one, else null; `reasons` a JSON list of short
 # sentences, strongest first.

@@ -21,7 +21,7 @@ from perennial.targeting.config import load_targeting
 from perennial.targeting.explain import explain_campaigns, explain_segments
 from perennial.targeting.history import OUTCOMES_TABLE, read_history
 from perennial.targeting.planning import first_day_of_contacts
-from perennial.targeting.scan import known_of, scan_clients
+from perennial.targeting.scan import known_of, published_catalogue, scan_clients
 from perennial.warehouse.engine import Published, open_published
 
 _OWN_COLUMNS = ("as_of_date", "campaign_id", "client_id")
@@ -41,8 +41,9 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
         aliases = aliases_of(published)
         who = identify(published, client)
         client_id = str(who["client_id"])
-        known = known_of(published, published.tables(), run.as_of)
-        targeting = load_targeting(settings, known.catalogue)
+        tables = published.tables()
+        targeting = load_targeting(settings, published_catalogue(published, tables))
+        known = known_of(published, tables, run.as_of, targeting)
         scan_clients(published, targeting, known)
         told = {
             **who,
@@ -50,7 +51,7 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
             "run_id": run.run_id,
             "metrics": _metrics(published, client_id),
             "scores": _scores(published, client_id, run.as_of),
-            "segments": explain_segments(published, targeting, known.catalogue, client_id),
+            "segments": explain_segments(published, targeting, known, client_id),
             "consents": _consents(engine, client_id, run.as_of, aliases),
             "campaigns": explain_campaigns(
                 published, targeting, known, client_id, _outcomes(published, client_id, run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,18 +18,15 @@ from perennial.ledger import assignments, contact_history
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, get_run, published_version, version_of
 from perennial.pipeline import rekey
+from perennial.pipeline.membership import publish_memberships, reader_of
 from perennial.pipeline.rekey import aliases_of, rekeyed
-from perennial.targeting.catalogue import catalogue_of
 from perennial.targeting.config import Targeting, load_targeting
 from perennial.targeting.facts import KEPT, DayFacts
 from perennial.targeting.history import OUTCOMES_TABLE
 from perennial.targeting.planning import DRAWN, OUTCOMES, decide, first_day_of_contacts
-from perennial.targeting.scan import memberships
+from perennial.targeting.scan import known_of, published_catalogue
 from perennial.targeting.schedule import not_due
 from perennial.warehouse.engine import Published, open_published, publish_table
-
-SEGMENTS_TABLE = "client_segments"
-_SEGMENTS = pa.schema([("as_of_date", pa.date32()), ("client_id", pa.string()), ("segment", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class CampaignSummary:
 
 
 def plan(settings: Settings, run: DayRun) -> StepReport:
-    """Decide the run's day and publish `client_segments` and `campaign_outcomes`.
+    """Decide the run's day; publish `campaign_outcomes`, and who is in which segment since when (pipeline.membership).
 
     Arms are written into the ledger first (L8), unless the day is a past one, which only repeats what was. Run again
     it decides the same. Raises ConfigError for a mistake in config/, ContractViolation when the run has published
@@ -68,7 +64,7 @@ def plan(settings: Settings, run: DayRun) -> StepReport:
         reconcile(settings)  # what was sent before a crash counts (L10)
     with open_published(settings, published_version(engine, run.run_id)) as published:
         tables = published.tables()
-        targeting = load_targeting(settings, catalogue_of(tables))
+        targeting = load_targeting(settings, published_catalogue(published, tables))
         facts, mixed = day_facts(settings, engine, run, targeting, aliases_of(published))
         notes = (*decide(published, targeting, tables, facts), *_told_of_mixed(mixed))
         if run.is_latest:
@@ -89,7 +85,7 @@ def campaign_summary(settings: Settings, run: DayRun) -> list[CampaignSummary]:
     with open_published(settings, published_version(engine, run.run_id)) as published:
         if OUTCOMES_TABLE not in published.tables():
             raise ContractViolation(Problem(run.run_id, "the day has not been planned", "run it first"))
-        targeting = load_targeting(settings, catalogue_of(published.tables()))
+        targeting = load_targeting(settings, published_catalogue(published, published.tables()))
         counted = published.query(_SUMMARY, {"as_of": run.as_of}).to_pylist()
     cards = {card.id: card for card in targeting.campaigns}
     ids = sorted({*cards, *(row["campaign_id"] for row in counted)})
@@ -167,18 +163,10 @@ def _held_back(settings: Settings, engine: sa.Engine, run: DayRun, campaigns: li
 
 
 def _publish(settings: Settings, run: DayRun, published: Published, targeting: Targeting) -> str:
-    members = memberships(targeting, run.as_of)
-    segments = published.batches(members.select, members.params)
-    publish_table(settings, run, SEGMENTS_TABLE, _reader(segments, _SEGMENTS), step="plan")
+    known = known_of(published, published.tables(), run.as_of, targeting)
+    publish_memberships(settings, run, published, targeting, known)
     outcomes = published.batches(OUTCOMES)
-    return publish_table(settings, run, OUTCOMES_TABLE, _reader(outcomes, CAMPAIGN_OUTCOMES), step="plan")
-
-
-def _reader(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatchReader:
-    """The batches under the contract's schema: DuckDB marks every column nullable."""
-    return pa.RecordBatchReader.from_batches(
-        schema, (pa.RecordBatch.from_arrays(b.columns, schema=schema) for b in batches)
-    )
+    return publish_table(settings, run, OUTCOMES_TABLE, reader_of(outcomes, CAMPAIGN_OUTCOMES), step="plan")
 
 
 def _rows(published: Published) -> dict[str, int]:

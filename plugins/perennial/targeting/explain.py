@@ -6,28 +6,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from perennial.contracts.targeting import Campaign
-from perennial.targeting.catalogue import Catalogue
 from perennial.targeting.config import AUDIENCE_PREFIX, Targeting
+from perennial.targeting.membership import episodes_of
 from perennial.targeting.next_product import choose_products, reason
 from perennial.targeting.notes import sentence
 from perennial.targeting.planning import register_cards
-from perennial.targeting.rules import SEGMENT_PREFIX, compile_rule, conjuncts
-from perennial.targeting.scan import Known
+from perennial.targeting.scan import Known, bits
 from perennial.targeting.schedule import anniversary_sql, not_due
 from perennial.targeting.session import Binder, Session, make_table
+from perennial.targeting.why import terms_of
 
 Told = dict[str, Any]
 _NO_OUTCOME = {"outcome": "no candidate"}
 
 
-def explain_segments(session: Session, targeting: Targeting, catalogue: Catalogue, client_id: str) -> list[Told]:
-    """Each segment, whether the client is in it, and its terms; from `t_clients`."""
-    row = _row(session, client_id)
-    told = []
-    for segment in targeting.segments:
-        terms = _terms(session, targeting, catalogue, segment.where, row)
-        told.append({"segment": segment.id, "in": bool(row[SEGMENT_PREFIX + segment.id]), "terms": terms})
-    return told
+def explain_segments(session: Session, targeting: Targeting, known: Known, client_id: str) -> list[Told]:
+    """Each segment, whether the client is in it and since when, her earlier times in it, and the rule's terms."""
+    rules = {segment.id: segment.where for segment in targeting.segments}
+    terms = terms_of(session, targeting, known, rules, [client_id])[client_id]
+    is_in = _memberships(session, targeting, client_id)
+    since, earlier = episodes_of(session, known, client_id)
+    return [
+        {
+            "segment": name,
+            "in": is_in[name],
+            "since": since.get(name) if is_in[name] else None,
+            "earlier": earlier.get(name, []),
+            "terms": terms[name],
+        }
+        for name in rules
+    ]
 
 
 def explain_campaigns(
@@ -39,6 +47,8 @@ def explain_campaigns(
     """
     row = _row(session, client_id)
     reasons = _product_reasons(session, targeting, client_id)
+    audiences = {card.id: card.audience for card in targeting.campaigns}
+    terms = terms_of(session, targeting, known, audiences, [client_id])[client_id]
     told = []
     for card in targeting.campaigns:
         found = (
@@ -53,7 +63,7 @@ def explain_campaigns(
                 **found,
                 "why": found.get("why") or sentence(found["rule"]),
                 "next_product_reason": reasons.get(card.id),
-                "audience": _terms(session, targeting, known.catalogue, card.audience, row),
+                "audience": terms[card.id],
             }
         )
     return told
@@ -64,17 +74,9 @@ def _row(session: Session, client_id: str) -> Told:
     return rows[0]
 
 
-def _terms(session: Session, targeting: Targeting, catalogue: Catalogue, text: str, row: Told) -> list[Told]:
-    ids = [segment.id for segment in targeting.segments]
-    told = []
-    for term in conjuncts(text):
-        rule = compile_rule(term, catalogue=catalogue, segments=ids, where="explain")
-        query = f"select coalesce({rule.sql}, false) as holds from t_clients where client_id = $id"
-        holds = session.query(query, {**rule.params, "id": row["client_id"]}).column("holds")[0].as_py()
-        values = {name: row[name] for name in sorted(rule.metrics)}
-        values |= {name: row[SEGMENT_PREFIX + name] for name in sorted(rule.segments)}
-        told.append({"term": term, "holds": holds, "values": values})
-    return told
+def _memberships(session: Session, targeting: Targeting, client_id: str) -> dict[str, bool]:
+    row = _row(session, client_id)
+    return {name: bool(row[f"m{word}"] >> bit & 1) for name, (word, bit) in bits(targeting).items()}
 
 
 def _no_candidate(session: Session, card: Campaign, known: Known, row: Told) -> Told:

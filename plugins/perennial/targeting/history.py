@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
+from perennial.targeting.catalogue import Tables
 from perennial.targeting.facts import DayFacts
-from perennial.targeting.scan import Tables
 from perennial.targeting.session import Session, count, make_table
 
 OUTCOMES_TABLE, OTHERS_TABLE, ALIASES_TABLE = "campaign_outcomes", "fct_campaign_contacts", "client_aliases"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date
 
-from perennial.core.sqltext import identifier
 from perennial.targeting.config import Targeting
-from perennial.targeting.rules import SEGMENT_PREFIX
+from perennial.targeting.scan import sizes
 from perennial.targeting.schedule import not_due
 from perennial.targeting.session import Session
 
@@ -35,14 +34,10 @@ def _cards(
 
 
 def _segments(session: Session, targeting: Targeting) -> Iterator[str]:
-    names = [segment.id for segment in targeting.segments]
-    counts = "".join(
-        f", count(*) filter (where {identifier(SEGMENT_PREFIX + name)}) as {identifier(name)}" for name in names
-    )
-    row = session.query(f"select count(*) as clients{counts} from t_clients").to_pylist()[0]
-    for name in names:
-        if row[name] == row["clients"] > 0:
-            yield f"segment {name} holds everyone ({row['clients']} clients): it selects nothing"
+    clients = session.query("select count(*) as n from t_clients").column("n")[0].as_py()
+    for name, size in sizes(session, targeting).items():
+        if size == clients > 0:
+            yield f"segment {name} holds everyone ({clients} clients): it selects nothing"
 
 
 _SENTENCES = {

@@ -27,12 +27,13 @@ from perennial.core.ids import unit_hex_sql, unit_threshold
 from perennial.core.sqltext import identifier
 from perennial.targeting import policy as contact_policy
 from perennial.targeting.allocation import BEST_FIRST, allocate
+from perennial.targeting.catalogue import Tables
 from perennial.targeting.config import AUDIENCE_PREFIX, Targeting
 from perennial.targeting.facts import DayFacts
 from perennial.targeting.history import read_history
 from perennial.targeting.next_product import choose_products
 from perennial.targeting.notes import day_notes
-from perennial.targeting.scan import Tables, known_of, scan_clients, waiting_for_scores
+from perennial.targeting.scan import known_of, scan_clients, waiting_for_scores
 from perennial.targeting.schedule import anniversary_sql, cool_down_days, not_due
 from perennial.targeting.session import Binder, Session, make_table
 
@@ -47,7 +48,7 @@ def decide(session: Session, targeting: Targeting, tables: Tables, facts: DayFac
     Raises ContractViolation when the published metrics are not of the day.
     """
     as_of = facts.as_of
-    known = known_of(session, tables, as_of)
+    known = known_of(session, tables, as_of, targeting)
     scan_clients(session, targeting, known)
     due = tuple(card for card in targeting.campaigns if not_due(card, as_of) is None)
     missing = {card.id: missing_scores(targeting, card, known.scores) for card in due}

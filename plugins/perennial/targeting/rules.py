@@ -1,13 +1,15 @@
 """The rule language of segments and audiences: parsed by sqlglot, checked, compiled with bound values (L23).
 
 A rule is a condition on one client: names of metrics, scores and segments, literals, and/or/not, comparisons, between,
-in (list), is null, + - * /, coalesce, abs, greatest, least. Everything else is refused. The SQL is written here, node
-by node, from checked names and placeholders: nothing of the text that a person wrote reaches the database.
+in (list), 'X' in a set of categories, is null, + - * /, coalesce, abs, greatest, least, and the functions of
+`targeting.functions`. Everything else is refused. The SQL is written here, node by node, from checked names and
+placeholders: nothing of the text that a person wrote reaches the database.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -20,13 +22,17 @@ from sqlglot.errors import SqlglotError
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.sqltext import identifier
 from perennial.targeting.catalogue import Catalogue, nearest
+from perennial.targeting.functions import FUNCTIONS, arguments
+from perennial.targeting.needs import Need
 from perennial.targeting.session import Binder
+from perennial.targeting.terms import Typed, shown
 
 SEGMENT_PREFIX = "s__"
-_MAX_TEXT, _MAX_TERMS, _MAX_NUMBER, _MAX_SHOWN = 4000, 600, 1e15, 60
+_MAX_TEXT, _MAX_TERMS, _MAX_NUMBER = 4000, 600, 1e15
+_SET = re.compile(r"categories_(\d+d|total)")
 _LANGUAGE = (
     "a rule may use names, numbers, 'text', and, or, not, = <> < <= > >=, between, in (...), is null, + - * /, "
-    "coalesce, abs, greatest, least"
+    f"coalesce, abs, greatest, least, {', '.join(FUNCTIONS)}"
 )
 _EXAMPLES = {"number": "300", "text": "'GROCERY'", "date": "'2017-09-30'", "boolean": "true"}
 _COMPARISONS: dict[type[exp.Expr], str] = {
@@ -43,21 +49,20 @@ _FUNCTIONS: dict[type[exp.Expr], str] = {exp.Coalesce: "coalesce", exp.Greatest:
 
 @dataclass(frozen=True)
 class Rule:
-    """A compiled rule: a boolean SQL expression over columns named like metrics and `s__<segment>`, and its values."""
+    """A compiled rule: a boolean SQL expression over columns named like metrics and `s__<segment>`, and its values.
+
+    It may read `$as_of`, the day, and columns of its needs. `meaning` is the rule without remarks and spaces. A
+    `windowed` rule compares clients with each other: it must see them all.
+    """
 
     text: str
     sql: str
     params: dict[str, object] = field(repr=False)
     metrics: frozenset[str]
     segments: frozenset[str]
-
-
-@dataclass(frozen=True)
-class _Typed:
-    kind: str  # number, text, date, boolean; `any` after a mistake, so that one mistake is told once
-    sql: str
-    literal: Any = None
-    shown: str = ""
+    needs: frozenset[Need] = frozenset()
+    meaning: str = ""
+    windowed: bool = False
 
 
 def compile_rule(
@@ -70,7 +75,8 @@ def compile_rule(
     """
     compiler = _Compiler(catalogue, segments, Binder(prefix))
     try:
-        typed = compiler.condition(_parse(text))
+        node = _parse(text)
+        typed = compiler.condition(node)
     except RecursionError:
         compiler.problems.append(("the rule is nested too deeply", "split it into segments that name each other"))
     except _RuleError as error:
@@ -78,7 +84,16 @@ def compile_rule(
     if compiler.problems:
         raise ConfigError([Problem(where, message, fix) for message, fix in compiler.problems])
     used = {name: value for name, value in compiler.binder.values.items() if f"${name} as" in typed.sql}
-    return Rule(text, typed.sql, used, frozenset(compiler.metrics), frozenset(compiler.used_segments))
+    return Rule(
+        text,
+        typed.sql,
+        used,
+        frozenset(compiler.metrics),
+        frozenset(compiler.used_segments),
+        frozenset(compiler.needs),
+        node.sql(dialect="duckdb", comments=False),
+        windowed=compiler.windows > 0,
+    )
 
 
 def conjuncts(text: str) -> list[str]:
@@ -117,147 +132,213 @@ class _Compiler:
         self.problems: list[Any] = []
         self.metrics: set[str] = set()
         self.used_segments: set[str] = set()
-        self._handlers: dict[type[exp.Expr], Callable[[Any], _Typed]] = {
+        self.needs: set[Need] = set()
+        self.windows = 0
+        self._in_window = False
+        self._handlers: dict[type[exp.Expr], Callable[[Any], Typed]] = {
             exp.Paren: lambda node: self.term(node.this),
             exp.Column: self._column,
             exp.Literal: self._literal,
-            exp.Boolean: lambda node: self._bound(bool(node.this), "boolean", "boolean", str(node.this).lower()),
+            exp.Boolean: lambda node: self.bound(bool(node.this), "boolean", "boolean", str(node.this).lower()),
             exp.Neg: self._negative,
             exp.And: lambda node: self._connected(node, "and"),
             exp.Or: lambda node: self._connected(node, "or"),
-            exp.Not: lambda node: _Typed("boolean", f"(not {self.condition(node.this).sql})"),
+            exp.Not: lambda node: Typed("boolean", f"(not {self.condition(node.this).sql})"),
             exp.Between: self._between,
             exp.In: self._in,
             exp.Is: self._is,
             exp.Abs: self._absolute,
+            exp.Anonymous: self._named,
             **dict.fromkeys(_COMPARISONS, self._comparison),
             **dict.fromkeys(_ARITHMETIC, self._arithmetic),
             **dict.fromkeys(_FUNCTIONS, self._function),
         }
 
-    def term(self, node: exp.Expr) -> _Typed:
+    def term(self, node: exp.Expr) -> Typed:
+        """Any term, checked."""
         handler = self._handlers.get(type(node))
         if handler is not None:
             return handler(node)
         if isinstance(node, exp.Query | exp.Subquery | exp.Exists | exp.Command | exp.DDL | exp.Drop | exp.Set):
-            return self._mistake("a query or statement inside a rule", "a rule reads the columns of one client only")
-        return self._mistake(f"{_shown(node)!r} is not allowed in a rule", _LANGUAGE)
+            return self.mistake("a query or statement inside a rule", "a rule reads the columns of one client only")
+        return self.mistake(f"{shown(node)!r} is not allowed in a rule", _LANGUAGE)
 
-    def condition(self, node: exp.Expr) -> _Typed:
+    def condition(self, node: exp.Expr) -> Typed:
         """A term that must be true or false."""
         typed = self.term(node)
         if typed.kind not in ("boolean", "any"):
-            shown = typed.shown or _shown(node)
-            return self._mistake(
-                f"{shown} is a {typed.kind}, where a condition is needed",
-                f"compare it, as in {shown} = {_EXAMPLES[typed.kind]}",
+            called = typed.shown or shown(node)
+            return self.mistake(
+                f"{called} is a {typed.kind}, where a condition is needed",
+                f"compare it, as in {called} = {_EXAMPLES[typed.kind]}",
             )
         return typed
 
-    def _mistake(self, message: str, fix: str) -> _Typed:
+    def mistake(self, message: str, fix: str) -> Typed:
+        """Note what is wrong; gives a term that causes no other message."""
         self.problems.append((message, fix))
-        return _Typed("any", "false")
+        return Typed("any", "false")
 
-    def _bound(self, value: object, kind: str, sql_type: str, shown: str) -> _Typed:
-        return _Typed(kind, self.binder.bind(value, sql_type), value, shown)
+    def bound(self, value: object, kind: str, sql_type: str, shown_as: str) -> Typed:
+        """A value, bound."""
+        return Typed(kind, self.binder.bind(value, sql_type), value, shown_as)
 
-    def _column(self, node: exp.Column) -> _Typed:
+    def _column(self, node: exp.Column) -> Typed:
         if node.table:
-            return self._mistake(f"{_shown(node)!r} names a table", f"write the name alone: {node.name}")
-        name = node.name if node.this.quoted else node.name.lower()
+            return self.mistake(f"{shown(node)!r} names a table", f"write the name alone: {node.name}")
+        name = _name(node)
         if name in self.segments:
             self.used_segments.add(name)
-            return _Typed("boolean", identifier(SEGMENT_PREFIX + name), shown=name)
+            return Typed("boolean", identifier(SEGMENT_PREFIX + name), shown=name)
+        if name == "client_id":
+            return Typed("text", identifier(name), shown=name)
+        return self._metric(name)
+
+    def _metric(self, name: str) -> Typed:
         if self.catalogue is None:
             self.metrics.add(name)
-            return _Typed("any", identifier(name), shown=name)
+            return Typed("any", identifier(name), shown=name)
         known = self.catalogue.get(name)
+        if name in self.catalogue.sets:
+            return self.mistake(f"{name} is a set of categories", f"ask for one: 'GROCERY' in {name}")
         if known is None:
-            fix = nearest(name, [*self.catalogue, *self.segments])
-            return self._mistake(
+            fix = nearest(name, [*self.catalogue, *self.catalogue.sets, *self.segments])
+            return self.mistake(
                 f"no metric, score or segment is called {name!r}", fix or "`perennial sql` shows client_metrics"
             )
         self.metrics.add(name)
-        return _Typed(known.kind, identifier(name), shown=name)
+        return Typed(known.kind, identifier(name), shown=name)
 
-    def _literal(self, node: exp.Literal) -> _Typed:
+    def _literal(self, node: exp.Literal) -> Typed:
         return self._text(str(node.this)) if node.is_string else self._number(str(node.this), sign=1)
 
-    def _text(self, text: str) -> _Typed:
+    def _text(self, text: str) -> Typed:
         if not text.isprintable():
-            return self._mistake("a text holds control characters", "remove them")
-        return self._bound(text, "text", "varchar", f"'{text}'")
+            return self.mistake("a text holds control characters", "remove them")
+        return self.bound(text, "text", "varchar", f"'{text}'")
 
-    def _number(self, text: str, *, sign: int) -> _Typed:
+    def _number(self, text: str, *, sign: int) -> Typed:
         value = float(text)
         if not math.isfinite(value) or abs(value) >= _MAX_NUMBER:
-            return self._mistake(f"the number {text} is too large", "give one below 1e15")
+            return self.mistake(f"the number {text} is too large", "give one below 1e15")
         if text.isdigit():
-            return self._bound(sign * int(text), "number", "bigint", text)
-        return self._bound(sign * value, "number", "double precision", text)
+            return self.bound(sign * int(text), "number", "bigint", text)
+        return self.bound(sign * value, "number", "double precision", text)
 
-    def _negative(self, node: exp.Neg) -> _Typed:
+    def _negative(self, node: exp.Neg) -> Typed:
         if isinstance(node.this, exp.Literal) and not node.this.is_string:
             return self._number(str(node.this.this), sign=-1)
-        return _Typed("number", f"(- {self._as_number(node.this)})")
+        return Typed("number", f"(- {self.as_number(node.this)})")
 
-    def _connected(self, node: exp.And | exp.Or, word: str) -> _Typed:
+    def _connected(self, node: exp.And | exp.Or, word: str) -> Typed:
         parts = [self.condition(part).sql for part in node.flatten()]
-        return _Typed("boolean", "(" + f" {word} ".join(parts) + ")")
+        return Typed("boolean", "(" + f" {word} ".join(parts) + ")")
 
-    def _as_number(self, node: exp.Expr) -> str:
+    def as_number(self, node: exp.Expr) -> str:
         """In double precision, so that no whole-number division or overflow of one engine makes a difference."""
         typed = self.term(node)
         if typed.kind not in ("number", "any"):
-            self._mistake(f"{typed.shown or _shown(node)} is a {typed.kind}, and cannot be calculated with", _LANGUAGE)
+            self.mistake(f"{typed.shown or shown(node)} is a {typed.kind}, and cannot be calculated with", _LANGUAGE)
         return f"cast({typed.sql} as double precision)"
 
-    def _arithmetic(self, node: exp.Binary) -> _Typed:
-        left, right = self._as_number(node.left), self._as_number(node.right)
+    def _arithmetic(self, node: exp.Binary) -> Typed:
+        left, right = self.as_number(node.left), self.as_number(node.right)
         if isinstance(node, exp.Div):
             right = f"nullif({right}, 0)"
-        return _Typed("number", f"({left} {_ARITHMETIC[type(node)]} {right})", shown=_shown(node))
+        return Typed("number", f"({left} {_ARITHMETIC[type(node)]} {right})", shown=shown(node))
 
-    def _absolute(self, node: exp.Abs) -> _Typed:
-        return _Typed("number", f"abs({self._as_number(node.this)})", shown=_shown(node))
+    def _absolute(self, node: exp.Abs) -> Typed:
+        return Typed("number", f"abs({self.as_number(node.this)})", shown=shown(node))
 
-    def _function(self, node: exp.Func) -> _Typed:
+    def _function(self, node: exp.Func) -> Typed:
         arguments = self._of_one_kind([node.this, *node.expressions])
         name = _FUNCTIONS[type(node)]
         if name != "coalesce" and arguments[0].kind not in ("number", "date", "any"):
-            return self._mistake(f"{name} of a {arguments[0].kind}", "give it numbers or dates")
-        return _Typed(arguments[0].kind, f"{name}({', '.join(a.sql for a in arguments)})", shown=_shown(node))
+            return self.mistake(f"{name} of a {arguments[0].kind}", "give it numbers or dates")
+        return Typed(arguments[0].kind, f"{name}({', '.join(a.sql for a in arguments)})", shown=shown(node))
 
-    def _comparison(self, node: exp.Binary) -> _Typed:
+    def _comparison(self, node: exp.Binary) -> Typed:
         left, right = self._of_one_kind([node.left, node.right])
         if not isinstance(node, exp.EQ | exp.NEQ) and left.kind in ("text", "boolean"):
-            return self._mistake(f"{left.shown} is a {left.kind}, which has no order", "compare it with = or <>")
-        return _Typed("boolean", f"({left.sql} {_COMPARISONS[type(node)]} {right.sql})")
+            return self.mistake(f"{left.shown} is a {left.kind}, which has no order", "compare it with = or <>")
+        return Typed("boolean", f"({left.sql} {_COMPARISONS[type(node)]} {right.sql})")
 
-    def _between(self, node: exp.Between) -> _Typed:
+    def _between(self, node: exp.Between) -> Typed:
         this, low, high = self._of_one_kind([node.this, node.args["low"], node.args["high"]])
         if this.kind in ("text", "boolean"):
-            return self._mistake(f"{this.shown} is a {this.kind}, which has no order", "use in (...)")
-        return _Typed("boolean", f"({this.sql} between {low.sql} and {high.sql})")
+            return self.mistake(f"{this.shown} is a {this.kind}, which has no order", "use in (...)")
+        return Typed("boolean", f"({this.sql} between {low.sql} and {high.sql})")
 
-    def _in(self, node: exp.In) -> _Typed:
+    def _in(self, node: exp.In) -> Typed:
+        holder = node.args.get("field") or (node.expressions[0] if len(node.expressions) == 1 else None)
+        if isinstance(holder, exp.Column) and (node.args.get("field") or self._is_set(_name(holder))):
+            return self._in_set(node.this, holder)
         if node.args.get("query"):
-            return self._mistake("a query inside a rule", "list the values: in ('A', 'B')")
+            return self.mistake("a query inside a rule", "list the values: in ('A', 'B')")
         if not node.expressions or not all(_is_literal(item) for item in node.expressions):
-            return self._mistake("`in` needs a list of values", "write it as in ('A', 'B') or in (1, 2)")
+            return self.mistake("`in` needs a list of values", "write it as in ('A', 'B') or in (1, 2)")
         this, *items = self._of_one_kind([node.this, *node.expressions])
-        return _Typed("boolean", f"({this.sql} in ({', '.join(item.sql for item in items)}))")
+        return Typed("boolean", f"({this.sql} in ({', '.join(item.sql for item in items)}))")
 
-    def _is(self, node: exp.Is) -> _Typed:
+    def _is_set(self, name: str) -> bool:
+        return bool(_SET.fullmatch(name)) if self.catalogue is None else name in self.catalogue.sets
+
+    def _in_set(self, item: exp.Expr, holder: exp.Column) -> Typed:
+        name = _name(holder)
+        if not self._is_set(name):
+            sets = self.catalogue.sets if self.catalogue else ()
+            fix = nearest(name, sets) or f"name one of {', '.join(sorted(sets)) or 'the sets of categories'}"
+            return self.mistake(f"no set is called {name!r}", fix)
+        if not (isinstance(item, exp.Literal) and item.is_string):
+            return self.mistake(f"{shown(item)} is no category", f"give a text in quotes: 'GROCERY' in {name}")
+        value = self._text(str(item.this))
+        column = self.catalogue.sets[name] if self.catalogue else name.replace("categories", "orders")
+        need = Need("category", column, str(value.literal))
+        self.needs.add(need)
+        return Typed("boolean", need.column(), shown=f"{value.shown} in {name}")
+
+    def _named(self, node: exp.Anonymous) -> Typed:
+        """A call of one of our functions; of the windowed ones none stands inside another."""
+        name = str(node.this).lower()
+        function = FUNCTIONS.get(name)
+        if function is None:
+            near = nearest(name, FUNCTIONS)
+            return self.mistake(f"{shown(node)!r} is not allowed in a rule", f"{near} {_LANGUAGE}".strip())
+        given = arguments(node, function)
+        if isinstance(given, str):
+            return self.mistake(f"{name} {given}", f"write it as in {function.example}")
+        if not function.is_windowed:
+            return function.write(self, given, shown(node))
+        if self._in_window:
+            return self.mistake(f"{name} inside of another comparison of all clients", "make one a segment of its own")
+        self._in_window, self.windows = True, self.windows + 1
+        try:
+            return function.write(self, given, shown(node))
+        finally:
+            self._in_window = False
+
+    def segment(self, node: exp.Expr) -> str | None:
+        """The segment that the argument names; None, and a mistake noted, when it names none."""
+        name = _name(node) if isinstance(node, exp.Column) and not node.table else shown(node)
+        if name in self.segments:
+            return name
+        self.mistake(f"no segment is called {name!r}", nearest(name, self.segments) or "name one of config/segments")
+        return None
+
+    def has_stages(self) -> bool:
+        """Whether changes of lifecycle stage may be asked for."""
+        return self.catalogue is None or self.catalogue.has_stages
+
+    def _is(self, node: exp.Is) -> Typed:
         if isinstance(node.expression, exp.Null):
-            return _Typed("boolean", f"({self.term(node.this).sql} is null)")
+            return Typed("boolean", f"({self.term(node.this).sql} is null)")
         if isinstance(node.expression, exp.Boolean):
-            return _Typed(
+            return Typed(
                 "boolean", f"({self.condition(node.this).sql} is {'true' if node.expression.this else 'false'})"
             )
-        return self._mistake(f"{_shown(node)!r}: `is` goes with null, true or false", "use = for other values")
+        return self.mistake(f"{shown(node)!r}: `is` goes with null, true or false", "use = for other values")
 
-    def _of_one_kind(self, nodes: list[exp.Expr]) -> list[_Typed]:
+    def _of_one_kind(self, nodes: list[exp.Expr]) -> list[Typed]:
         """The terms, which must be of one kind; texts that stand beside a date become dates."""
         terms = [self.term(node) for node in nodes]
         kinds = {term.kind for term in terms if term.literal is None} - {"any"} or {terms[0].kind}
@@ -269,22 +350,18 @@ class _Compiler:
         for term in terms:
             if {term.kind, leader.kind} & {"any"} or term.kind == leader.kind:
                 continue
-            self._mistake(
-                f"{leader.shown} is a {leader.kind}, but {term.shown} is a {term.kind}", _remedy(leader, term)
-            )
+            self.mistake(f"{leader.shown} is a {leader.kind}, but {term.shown} is a {term.kind}", _remedy(leader, term))
         return terms
 
-    def _as_date(self, term: _Typed) -> _Typed:
+    def _as_date(self, term: Typed) -> Typed:
         try:
             value = date.fromisoformat(str(term.literal))
         except ValueError:
-            return replace(
-                self._mistake(f"{term.shown} is not a date", "write dates as 'YYYY-MM-DD'"), shown=term.shown
-            )
-        return self._bound(value, "date", "date", term.shown)
+            return replace(self.mistake(f"{term.shown} is not a date", "write dates as 'YYYY-MM-DD'"), shown=term.shown)
+        return self.bound(value, "date", "date", term.shown)
 
 
-def _remedy(leader: _Typed, term: _Typed) -> str:
+def _remedy(leader: Typed, term: Typed) -> str:
     if leader.kind == "number" and term.kind == "text":
         return f"write a number without quotes, as in {leader.shown} > 300"
     if leader.kind == "text" and term.kind == "number":
@@ -294,11 +371,10 @@ def _remedy(leader: _Typed, term: _Typed) -> str:
     return f"give a {leader.kind}, such as {_EXAMPLES.get(leader.kind, '')}"
 
 
+def _name(node: exp.Column) -> str:
+    return str(node.name if node.this.quoted else node.name.lower())
+
+
 def _is_literal(node: exp.Expr) -> bool:
     inner = node.this if isinstance(node, exp.Neg) else node
     return isinstance(inner, exp.Literal | exp.Boolean)
-
-
-def _shown(node: exp.Expr) -> str:
-    text = node.sql(dialect="duckdb", comments=False)
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."

@@ -168,7 +168,7 @@ def test_the_shipped_cards_cover_what_the_shop_needs():
 def test_L3_the_shipped_rules_use_only_names_that_the_dbt_project_contracts(folder):
     settings = _shipped(REPOSITORY / folder)
     tables = contracted_tables(settings.dbt_project_dir)
-    assert set(tables) == {"client_metrics", "dim_clients"}
+    assert set(tables) == {"client_metrics", "dim_clients", "client_product_matrix", "client_lifecycle_events"}
     assert catalogue_of(tables)["gap_days_median"].kind == "number"
     assert load_targeting(settings, catalogue_of(tables)).campaigns
 
