@@ -91,8 +91,10 @@ def load_targeting(settings: Settings, catalogue: Catalogue | None = None) -> Ta
     problems: list[Problem] = []
     policy = _read_policy(settings.config_dir, problems)
     placed = list(_read_segments(settings.config_dir, problems))
-    segments, rules = _check_segments(placed, catalogue, problems)
     cards = list(_read_campaigns(settings.config_dir, problems))
+    if catalogue is not None:
+        catalogue = catalogue.with_responses(one.item.id for one in cards)
+    segments, rules = _check_segments(placed, catalogue, problems)
     audiences = _check_campaigns(cards, policy, _Compiling(catalogue, {one.item.id for one in placed}, problems))
     if policy is None or problems:
         raise ConfigError(problems)
