@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 MIN_HISTORY_DAYS = 28  # a cut needs so much history before it
+YEAR = timedelta(days=364)  # 52 weeks: the same days of the week
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,29 @@ class Calendar:
 def training_dates(
     as_of: date, history_start: date, *, horizon_days: int, cuts: int, step_days: int
 ) -> tuple[date, ...]:
-    """At most `cuts` past dates, ascending, whose labels are fully observed at `as_of`.
+    """Past dates, ascending, whose labels are fully observed at `as_of`.
 
-    The last one is the test cut, `as_of - horizon`; the others end a horizon before it, so that no label of theirs
-    reaches beyond it. Dates with less than MIN_HISTORY_DAYS of history are left out.
+    The last one is the test cut, `as_of - horizon`; `cuts - 1` others end a horizon before it, so that no label of
+    theirs reaches beyond it. Where these leave none whose label ends before the last of them, as many again end a
+    horizon earlier: to choose and calibrate out of time. To these come the `season_targets`. Dates with less than
+    MIN_HISTORY_DAYS of history are left out.
     """
-    test = as_of - timedelta(days=horizon_days)
-    earlier = [test - timedelta(days=horizon_days + k * step_days) for k in range(cuts - 1)]
+    horizon, step = timedelta(days=horizon_days), timedelta(days=step_days)
+    test = as_of - horizon
+    dates = {test, *(test - horizon - k * step for k in range(cuts - 1))}
+    if (cuts - 2) * step_days < horizon_days:
+        dates |= {test - 2 * horizon - k * step for k in range(cuts - 1)}
+    dates |= {day for day in season_targets(as_of, horizon_days) if day + horizon <= as_of}
     first = history_start + timedelta(days=MIN_HISTORY_DAYS - 1)
-    return tuple(sorted(cut for cut in (test, *earlier) if cut >= first))
+    return tuple(sorted(day for day in dates if day >= first))
+
+
+def season_targets(as_of: date, horizon_days: int) -> tuple[date, ...]:
+    """The dates a year before today, before the test cut, and before the last cut whose label ends at the test cut.
+
+    What followed there tells the level of the season (`season`).
+    """
+    return tuple(as_of - k * timedelta(days=horizon_days) - YEAR for k in range(3))
 
 
 def calendar(dates: tuple[date, ...], horizon_days: int) -> Calendar | None:

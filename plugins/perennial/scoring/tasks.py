@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from perennial.scoring.baselines import churn_baselines, value_baselines
-from perennial.scoring.estimators import CANDIDATES, Candidate, ChurnModel, ValueModel
+from perennial.scoring.estimators import CANDIDATES, Candidate, ChurnModel
 from perennial.scoring.features import Matrix
 from perennial.scoring.metrics import (
     amount_figures,
@@ -19,13 +19,16 @@ from perennial.scoring.metrics import (
     normalised_gini,
     probability_figures,
 )
+from perennial.scoring.season import SameChance, SameSpend, SameWindow
+from perennial.scoring.value import VALUE_CANDIDATES, ValueModel
 
 MIN_CLIENTS = 100
 _MIN_EVENTS = 20  # of either class, or of clients who spent
 _MAX_BIAS = 0.5
 _ROUNDS, _SAMPLE = 100, 20_000
 _NOISE = 2.0  # standard errors: with few clients a model and a baseline that are as good differ by chance
-_SIMPLER_BY = 0.001  # a candidate later in the list must be better by so much: ties go to the simpler
+# A later candidate must be better by so much, about the error of the figure on a few thousand clients.
+_AUC_BY, _GINI_BY = 0.003, 0.01
 
 Figures = dict[str, float]
 Figure = Callable[[Matrix, Matrix], float]
@@ -41,10 +44,16 @@ class ChurnTask:
     label: str = "bought_next_churn_horizon"
     merit: str = "auc"
     is_probability: bool = True
+    candidates: tuple[Candidate, ...] = CANDIDATES  # in the order of preference
+    margin: float = _AUC_BY
 
     def new_model(self, names: Sequence[str], candidate: Candidate, seed: int) -> ChurnModel:
         """An unfitted ChurnModel."""
-        return ChurnModel(tuple(names), candidate=candidate, seed=seed)
+        return ChurnModel(tuple(names), candidate=candidate, horizon_days=self.horizon_days, seed=seed)
+
+    def same_window(self, names: Sequence[str]) -> SameWindow:
+        """What learns the level from the same window of the year before."""
+        return SameChance(names)
 
     def truth(self, label: Matrix) -> Matrix:
         """1 for a client without an order in the horizon."""
@@ -94,10 +103,16 @@ class ValueTask:
     label: str = "revenue_next_value_horizon"
     merit: str = "normalised_gini"
     is_probability: bool = False
+    candidates: tuple[Candidate, ...] = VALUE_CANDIDATES
+    margin: float = _GINI_BY
 
     def new_model(self, names: Sequence[str], candidate: Candidate, seed: int) -> ValueModel:
         """An unfitted ValueModel."""
-        return ValueModel(tuple(names), candidate=candidate, seed=seed)
+        return ValueModel(tuple(names), candidate=candidate, horizon_days=self.horizon_days, seed=seed)
+
+    def same_window(self, names: Sequence[str]) -> SameWindow:
+        """What learns the level from the same window of the year before."""
+        return SameSpend(names)
 
     def truth(self, label: Matrix) -> Matrix:
         """Revenue, at least 0."""
@@ -147,10 +162,12 @@ class ValueTask:
 Task = ChurnTask | ValueTask  # one score: how a model of it is made, judged and refused
 
 
-def choose(merits: dict[str, float]) -> Candidate:
-    """The candidate with the highest figure; the simpler one among those within 0.001 of it."""
+def choose(
+    merits: dict[str, float], candidates: Sequence[Candidate] = CANDIDATES, margin: float = _AUC_BY
+) -> Candidate:
+    """The first candidate, in the order of preference, whose figure is within `margin` of the highest."""
     best = max(value for value in merits.values() if value == value)  # noqa: PLR0124 - leaves NaN out
-    return next(c for c in CANDIDATES if c in merits and merits[c] >= best - _SIMPLER_BY)
+    return next(c for c in candidates if c in merits and merits[c] >= best - margin)
 
 
 def worse_than_baseline(

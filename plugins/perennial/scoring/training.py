@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any
 
 import numpy as np
 import sklearn
 import skops
 
-from perennial.scoring.cuts import Calendar, calendar
+from perennial.scoring.cuts import Calendar, calendar, season_targets
 from perennial.scoring.drift import reference_bins, top
-from perennial.scoring.estimators import CANDIDATES, Candidate
+from perennial.scoring.estimators import Candidate
 from perennial.scoring.features import HISTORY, FeatureSchema, Matrix
 from perennial.scoring.frames import Frame, folds, observed
 from perennial.scoring.scorer import Scorer, has_ordered
+from perennial.scoring.season import Level, Season
 from perennial.scoring.tasks import MIN_CLIENTS, Figures, Model, Task, choose
 from perennial.scoring.threads import one_thread
 
+RECENT_CUTS = 8  # older ones tell of the shop as it was: 16 ranked worse on Online Retail II's earlier cuts
 _FOLDS = 5
 _IMPORTANCE_ROWS = 2000
 _DIGITS = 6
@@ -48,6 +51,7 @@ class _Selection:
     how: str
     raw: Matrix
     truth: Matrix
+    X: Matrix
 
 
 @dataclass
@@ -59,17 +63,19 @@ class Tested:
     predicted: Matrix
     truth: Matrix
     baselines: dict[str, Matrix]
+    level: Level | None = None
     figures: dict[str, Figures] = field(default_factory=dict)
 
 
 def train(task: Task, rows: Frame, today: Frame | None, schema: FeatureSchema, *, as_of: date, seed: int) -> Trained:
     """Train one score at `as_of` from labelled rows of past cuts; `today` are the clients that will be scored.
 
-    Without `today` it ends with the test: what is judged is the model as it would have been at the test cut. Uses one thread: equal rows give an equal model, byte for byte. Rows whose label ends after `as_of` are left out.
+    Without `today` it ends with the test: what is judged is the model as it would have been at the test cut. Rows of a
+    year before (`cuts.season_dates`) tell the level of the season only. Uses one thread: equal rows give an equal
+    model, byte for byte. Rows whose label ends after `as_of` are left out.
     """
     names = tuple(name for name, _ in schema)
-    known = observed(rows, task.horizon_days, as_of)
-    buyers = known.at(has_ordered(known.X, names))
+    buyers, season = _split(task, rows, names, as_of)
     plan = calendar(tuple(sorted(set(buyers.cuts.tolist()))), task.horizon_days)
     card = _head(task, schema, buyers, plan, as_of=as_of, seed=seed)
     reason = _too_little(task, buyers, plan)
@@ -79,20 +85,40 @@ def train(task: Task, rows: Frame, today: Frame | None, schema: FeatureSchema, *
         selection = _select(task, buyers, plan, names, seed)
         if selection is None:
             return _refused(task, card, "too few events among too few clients to choose a model by")
-        tested = _test(task, buyers, plan, names, selection, seed)
+        tested = _test(task, buyers, plan, names, selection, season, seed)
         reason = task.verdict(tested.truth, tested.predicted, tested.baselines, seed)
         if today is None:
-            card |= _findings(selection, tested, tested.model, task)
+            card |= _findings(selection, tested, tested.model, tested.level, task)
             card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
             return Trained(task.score, rounded(card), None, reason, tested)
-        final = task.new_model(names, selection.candidate, seed).fit(buyers.X, task.truth(buyers.label))
-        final.calibrate(tested.raw, tested.truth)
+        recent = buyers.of(plan.all[-RECENT_CUTS:])
+        final = task.new_model(names, selection.candidate, seed).fit(recent.X, task.truth(recent.label))
+        level = season.level(as_of, today.X[has_ordered(today.X, names)])
+        _calibrate(final, tested.raw, tested.truth, buyers.of((plan.test,)).X, level)
+        if level is not None:
+            final.settle(today.X[has_ordered(today.X, names)], level)
         scorer = _scorer(task, final, today, names)
         importance = _importance(scorer, buyers.of((plan.test,)).X)
-    card |= _findings(selection, tested, final, task)
+    card |= _findings(selection, tested, final, level, task)
     card |= _watch(today, scorer, importance)
     card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
     return Trained(task.score, rounded(card), scorer, reason, tested)
+
+
+def _split(task: Task, rows: Frame, names: tuple[str, ...], as_of: date) -> tuple[Frame, Season]:
+    """Rows of clients with an order and a known label: those to learn from and test on, and those of a year before."""
+    known = observed(rows, task.horizon_days, as_of)
+    buyers = known.at(has_ordered(known.X, names))
+    apart = np.isin(buyers.cuts, np.array(season_targets(as_of, task.horizon_days), dtype="datetime64[D]"))
+    recent, before = buyers.at(~apart), buyers.at(apart)
+    make = partial(task.same_window, names)
+    return recent, Season(before, recent, task.horizon_days, make, task.truth, task.too_little)
+
+
+def _calibrate(model: Model, raw: Matrix, truth: Matrix, X: Matrix, level: Level | None) -> None:
+    """By out-of-time rows; those that the season says nothing of apart."""
+    silent = X[:, model.feature_names.index("recency_days")]
+    model.calibrate(raw, truth, silent, level.reach if level else np.inf)
 
 
 def _refused(task: Task, card: dict[str, Any], reason: str) -> Trained:
@@ -119,44 +145,54 @@ def _too_little(task: Task, buyers: Frame, plan: Calendar | None) -> str | None:
 
 def _select(task: Task, buyers: Frame, plan: Calendar, names: tuple[str, ...], seed: int) -> _Selection | None:
     """Choose on a later cut where the history has room for one, else by folds of clients in the development cuts."""
-    fit, held = buyers.of(plan.fit), buyers.of((plan.validation,) if plan.validation else ())
+    fit, held = buyers.of(plan.fit[-RECENT_CUTS:]), buyers.of((plan.validation,) if plan.validation else ())
     if len(fit) and not task.too_little(task.truth(fit.label)) and not task.too_little(task.truth(held.label)):
         model = task.new_model(names, "blend", seed).fit(fit.X, task.truth(fit.label))
-        raw = {c: model.raw(held.X, c) for c in CANDIDATES}
-        return _selection(task, raw, task.truth(held.label), f"validation cut {plan.validation}, out of time")
+        how = f"validation cut {plan.validation}, out of time"
+        return _selection(task, model.raws(held.X), task.truth(held.label), held.X, how)
     rows = buyers.of(plan.development)
     truth, fold = task.truth(rows.label), folds(rows.clients, _FOLDS)
-    raw = {c: np.full(len(rows), np.nan) for c in CANDIDATES}
+    raw = {c: np.full(len(rows), np.nan) for c in task.candidates}
     for k in range(_FOLDS):
         inside, outside = fold != k, fold == k
         if task.too_little(truth[inside]) or not outside.any():
             continue
         model = task.new_model(names, "blend", seed).fit(rows.X[inside], truth[inside])
-        for c in CANDIDATES:
-            raw[c][outside] = model.raw(rows.X[outside], c)
+        for c, values in model.raws(rows.X[outside]).items():
+            raw[c][outside] = values
     done = ~np.isnan(raw["blend"])
     if task.too_little(truth[done]):
         return None
-    return _selection(task, {c: v[done] for c, v in raw.items()}, truth[done], f"{_FOLDS} folds of clients")
+    unseen = {c: v[done] for c, v in raw.items() if not np.isnan(v[done]).any()}
+    return _selection(task, unseen, truth[done], rows.X[done], f"{_FOLDS} folds of clients")
 
 
-def _selection(task: Task, raw: dict[Candidate, Matrix], truth: Matrix, how: str) -> _Selection:
+def _selection(task: Task, raw: dict[Candidate, Matrix], truth: Matrix, X: Matrix, how: str) -> _Selection:
     merits = {str(c): task.merit_of(truth, values) for c, values in raw.items()}
-    chosen = choose(merits)
-    return _Selection(chosen, merits, how, raw[chosen], truth)
+    chosen = choose(merits, task.candidates, task.margin)
+    return _Selection(chosen, merits, how, raw[chosen], truth, X)
 
 
 def _test(  # noqa: PLR0917
-    task: Task, buyers: Frame, plan: Calendar, names: tuple[str, ...], selection: _Selection, seed: int
+    task: Task,
+    buyers: Frame,
+    plan: Calendar,
+    names: tuple[str, ...],
+    selection: _Selection,
+    season: Season,
+    seed: int,
 ) -> Tested:
     """Fit on the development cuts, calibrate on what was chosen by, and predict the test cut beside the baselines."""
-    past, later = buyers.of(plan.development), buyers.of((plan.test,))
+    past, later = buyers.of(plan.development[-RECENT_CUTS:]), buyers.of((plan.test,))
     learned, truth = task.truth(past.label), task.truth(later.label)
     model = task.new_model(names, selection.candidate, seed).fit(past.X, learned)
-    model.calibrate(selection.raw, selection.truth)
+    level = season.level(plan.test, later.X)
+    _calibrate(model, selection.raw, selection.truth, selection.X, level)
+    if level is not None:
+        model.settle(later.X, level)
     predicted = model.shown(model.link(later.X))
     baselines = task.baselines(names, past.X, learned, later.X)
-    tested = Tested(model, model.raw(later.X), predicted, truth, baselines)
+    tested = Tested(model, model.raw(later.X), predicted, truth, baselines, level)
     tested.figures["model"] = task.figures(truth, predicted)
     tested.figures |= {name: task.figures(truth, values) for name, values in baselines.items()}
     return tested
@@ -217,7 +253,7 @@ def _cuts(plan: Calendar | None) -> dict[str, Any]:
     }
 
 
-def _findings(selection: _Selection, tested: Tested, final: Model, task: Task) -> dict[str, Any]:
+def _findings(selection: _Selection, tested: Tested, final: Model, level: Level | None, task: Task) -> dict[str, Any]:
     """What a card says of the choice, the test and the calibration."""
     return {
         "selection": {"by": selection.how, "merit": task.merit, "candidates": selection.merits},
@@ -227,10 +263,17 @@ def _findings(selection: _Selection, tested: Tested, final: Model, task: Task) -
         "calibration": {
             "learned_on": "the test cut, predicted by the model of the development cuts",
             **final.learned(),
-            "at_test": {"learned_on": selection.how, **tested.model.learned()},
+            "level": _of_season(level),
+            "at_test": {"learned_on": selection.how, **tested.model.learned(), "level": _of_season(tested.level)},
             "held_at_test": task.held(tested.model, tested.truth, tested.predicted),
         },
     }
+
+
+def _of_season(level: Level | None) -> dict[str, Any] | str:
+    if level is None:
+        return "that of the last known cut: there is no window of the year before with clients enough"
+    return {**asdict(level), "learned_at": level.learned_at.isoformat()}
 
 
 def _watch(today: Frame, scorer: Scorer, importance: dict[str, float]) -> dict[str, Any]:

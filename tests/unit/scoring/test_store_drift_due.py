@@ -12,10 +12,11 @@ from perennial.core.errors import ContractViolation
 from perennial.scoring import store
 from perennial.scoring.drift import bin_counts, drift, needed_bins, reference_bins
 from perennial.scoring.due import RETRY_DAYS, due_reason, schema_changes
-from perennial.scoring.estimators import CANDIDATES, ChurnModel, ValueModel
+from perennial.scoring.estimators import CANDIDATES, ChurnModel
 from perennial.scoring.features import feature_schema, to_matrix
 from perennial.scoring.frames import frame_of
 from perennial.scoring.scorer import Scorer
+from perennial.scoring.value import ValueModel
 
 
 def _stored(folder, model):

@@ -131,10 +131,13 @@ def test_the_card_says_what_was_done_with_which_rows(churn, trainer):
     assert {"seed", "versions", "horizon_days", "data_needs", "calibration", "verdict"} <= set(card)
 
 
-def test_among_equals_the_simpler_candidate_is_chosen():
-    assert choose({"linear": 0.8000, "boosting": 0.8004, "blend": 0.8009}) == "linear"
-    assert choose({"linear": 0.8000, "boosting": 0.8004, "blend": 0.8100}) == "blend"
-    assert choose({"linear": float("nan"), "boosting": 0.7, "blend": 0.7}) == "boosting"
+def test_among_equals_the_preferred_candidate_is_chosen():
+    assert choose({"linear": 0.8020, "boosting": 0.8004, "blend": 0.8000}) == "blend"
+    assert choose({"linear": 0.8100, "boosting": 0.8110, "blend": 0.8000}) == "linear"
+    assert choose({"blend": float("nan"), "boosting": 0.7, "linear": 0.6}) == "boosting"
+    assert (
+        choose({"btyd": 0.80, "two_stage": 0.795, "blend": 0.78}, ("blend", "two_stage", "btyd"), 0.01) == "two_stage"
+    )
 
 
 def _reversing(trainer, *, reversal):
