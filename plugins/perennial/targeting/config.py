@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -19,6 +19,7 @@ from perennial.targeting.catalogue import Catalogue
 from perennial.targeting.rules import Rule, compile_rule
 
 AUDIENCE_PREFIX = "a__"
+_MAX_LEVELS = 50  # each is a subquery of the scan
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item", Segment, Campaign)
 
@@ -68,6 +69,26 @@ def load_segments(settings: Settings, catalogue: Catalogue | None = None) -> tup
     return tuple(ordered)
 
 
+def load_rules(settings: Settings, catalogue: Catalogue | None, beside: Path | None = None) -> Targeting:
+    """The segments and the policy without campaigns; those of the file `beside` come first, or instead of ours.
+
+    Scores of the responses to our cards are names, whatever is wrong with the cards. Raises ConfigError with every
+    mistake in every segment file and in the policy.
+    """
+    problems: list[Problem] = []
+    policy = _read_policy(settings.config_dir, problems)
+    mine = list(_segments_of([beside], problems)) if beside is not None else []
+    ids = {one.item.id for one in mine}
+    files = [path for path in sorted((settings.config_dir / "segments").glob("*.yml")) if not _is_same(path, beside)]
+    placed = [*mine, *(one for one in _segments_of(files, problems) if one.item.id not in ids)]
+    if catalogue is not None:
+        catalogue = catalogue.with_responses(path.stem for path in (settings.config_dir / "campaigns").glob("*.yml"))
+    segments, rules = _check_segments(placed, catalogue, problems)
+    if policy is None or problems:
+        raise ConfigError(problems)
+    return Targeting(tuple(segments), (), policy, rules, {})
+
+
 def load_campaigns(settings: Settings, catalogue: Catalogue | None = None) -> tuple[Campaign, ...]:
     """The campaign cards by id. Raises ConfigError with every mistake in every file that they stand on."""
     return load_targeting(settings, catalogue).campaigns
@@ -114,8 +135,14 @@ def _read_policy(config_dir: Path, problems: list[Problem]) -> PolicyFile | None
     return policy
 
 
-def _documents(folder: Path, model: type[Model], problems: list[Problem]) -> Iterator[tuple[YamlDocument, Model]]:
-    for path in sorted(folder.glob("*.yml")):
+def _is_same(path: Path, other: Path | None) -> bool:
+    return other is not None and other.exists() and path.samefile(other)
+
+
+def _documents(
+    paths: Iterable[Path], model: type[Model], problems: list[Problem]
+) -> Iterator[tuple[YamlDocument, Model]]:
+    for path in paths:
         try:
             document = read_yaml(path)
             yield document, validate(document, model)
@@ -124,13 +151,17 @@ def _documents(folder: Path, model: type[Model], problems: list[Problem]) -> Ite
 
 
 def _read_segments(config_dir: Path, problems: list[Problem]) -> Iterator[_Placed[Segment]]:
-    for document, file in _documents(config_dir / "segments", SegmentsFile, problems):
+    return _segments_of(sorted((config_dir / "segments").glob("*.yml")), problems)
+
+
+def _segments_of(paths: Iterable[Path], problems: list[Problem]) -> Iterator[_Placed[Segment]]:
+    for document, file in _documents(paths, SegmentsFile, problems):
         for index, segment in enumerate(file.segments):
             yield _Placed(segment, document, ("segments", index))
 
 
 def _read_campaigns(config_dir: Path, problems: list[Problem]) -> Iterator[_Placed[Campaign]]:
-    for document, campaign in _documents(config_dir / "campaigns", Campaign, problems):
+    for document, campaign in _documents(sorted((config_dir / "campaigns").glob("*.yml")), Campaign, problems):
         yield _Placed(campaign, document, ())
 
 
@@ -184,18 +215,28 @@ class _Compiling:
 def _dependency_order(
     rules: Mapping[str, Rule], placed: Mapping[str, _Placed[Segment]], problems: list[Problem]
 ) -> list[str]:
-    """Segments after those that they name, each level by id. A cycle is told once, with its whole path."""
+    """Segments after those that they name, each level by id. A circle is told once, with its whole path."""
     waiting = {name: {used for used in rule.segments if used in rules} for name, rule in rules.items()}
+    above: dict[str, list[str]] = {name: [] for name in rules}
+    for name, needs in waiting.items():
+        for used in needs:
+            above[used].append(name)
     order: list[str] = []
-    while waiting:
-        ready = sorted(name for name, needs in waiting.items() if not needs)
-        if not ready:
-            problems.append(_cycle_problem(waiting, placed))
-            break
+    level, ready = 0, sorted(name for name, needs in waiting.items() if not needs)
+    while ready:
+        if level == _MAX_LEVELS:
+            message = f"it stands on a chain of more than {_MAX_LEVELS} segments"
+            problems.append(Problem(placed[ready[0]].where("where"), message, "write it with metrics, or name fewer"))
+            return order
         order += ready
-        for name in ready:
+        level, done = level + 1, ready
+        for name in done:
             del waiting[name]
-        waiting = {name: needs - set(ready) for name, needs in waiting.items()}
+            for upper in above[name]:
+                waiting[upper].discard(name)
+        ready = sorted({upper for name in done for upper in above[name] if not waiting[upper]})
+    if waiting:
+        problems.append(_cycle_problem(waiting, placed))
     return order
 
 

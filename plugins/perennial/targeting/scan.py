@@ -188,7 +188,7 @@ class Scan:
         shown += [f"{expression} as {identifier(name)}" for name, expression in terms]
         select = f"select {', '.join(['client_id', *shown])} from ({sql}{_FENCE}) as b"
         params: dict[str, object] = {"as_of": self.known.as_of} if AS_OF in select else {}
-        params |= binder.values
+        params |= {name: value for name, value in binder.values.items() if f"${name} as" in select}
         for rule in everything:
             params |= rule.params
         return ScanPlan(select, params)
@@ -254,8 +254,8 @@ def _pivot(scores: Sequence[str], known: Known, binder: Binder) -> list[str]:
     return [f"left join (select client_id, {values} {rows} group by client_id) as s on s.client_id = m.client_id"]
 
 
-def sizes(session: Session, targeting: Targeting) -> dict[str, int]:
-    """How many clients of `t_clients` are in each segment."""
+def sizes(session: Session, targeting: Targeting, among: str = "true") -> dict[str, int]:
+    """How many clients of `t_clients` are in each segment, of those for whom the condition `among` holds."""
     found: dict[str, int] = {}
     places = bits(targeting)
     names = list(places)
@@ -263,7 +263,7 @@ def sizes(session: Session, targeting: Targeting) -> dict[str, int]:
         part = names[start : start + _COUNTED]
         tests = [f"(m{word} & {1 << bit}) <> 0" for word, bit in (places[name] for name in part)]
         counts = ", ".join(f"count(*) filter (where {test}) as n{place}" for place, test in enumerate(tests))
-        row = session.query(f"select {counts} from t_clients").to_pylist()[0]
+        row = session.query(f"select {counts} from t_clients where {among}").to_pylist()[0]
         found |= {name: row[f"n{place}"] for place, name in enumerate(part)}
     return found
 
