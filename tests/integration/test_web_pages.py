@@ -13,11 +13,15 @@ import pytest
 from factories.event_shop import hook_environment, order, signed, write_config
 from factories.tiny_warehouse import day_run
 from perennial.core.settings import load_settings
+from perennial.ledger.cards import StoredCard, record_card, record_decision
+from perennial.ledger.checks import ScoreCheck, record_check
+from perennial.ledger.engine import open_ledger
 from perennial.pipeline.build_reports import report_built, report_failed
 from perennial.pipeline.dbt_failures import Failure
 
 pytestmark = pytest.mark.integration
 
+MODEL = "churn_risk-2017-10-01-0123abcd"
 PAGES = [
     "/",
     "/batches",
@@ -26,6 +30,8 @@ PAGES = [
     "/data-docs",
     "/builds",
     "/builds/2017-10-02.r1",
+    "/models",
+    f"/models/{MODEL}",
     "/dbt-docs",
     "/dbt-docs/",
     "/style.css",
@@ -55,6 +61,7 @@ def home(tmp_path_factory):
         _land(settings, "web/stray <b>.txt", [{}])
         ingest(settings)
         _leave_builds(settings)
+        _leave_model(settings)
         yield settings
 
 
@@ -75,6 +82,38 @@ def _leave_builds(settings):
     page = settings.home / "dbt/docs/abc.html"
     page.parent.mkdir(parents=True)
     page.write_text("<html><title>dbt Docs</title><script>document.title</script></html>")
+
+
+def _leave_model(settings):
+    """A model that was retired with a hostile note, and the check that had stopped it."""
+    engine = open_ledger(settings)
+    figures = {"model": {"auc": 0.8776}, "champion": {"auc": 0.86}, "recency": {"auc": 0.8098}}
+    card = {
+        "horizon_days": 28,
+        "population": "clients with an order",
+        "data_needs": "orders of at least 84 days",
+        "cuts": {"final": ["2017-08-06"], "development": ["2017-07-09"], "test": "2017-09-03"},
+        "rows": {"2017-09-03": 2433},
+        "selection": {"merit": "auc", "by": "validation cut 2017-08-06"},
+        "chosen": "linear",
+        "figures_at_test": figures,
+        "calibration": {
+            "slope": 0.9,
+            "held_at_test": {"by_tenths": [{"clients": 243, "predicted": 0.5, "observed": 0.4}]},
+        },
+        "importance": {"recency_days": 0.4},
+        "bins": {"recency_days": {"low": 0.0, "high": 192.0}},
+        "features": [{"name": "recency_days", "kind": "number"}],
+        "versions": {"scikit-learn": "1.9.1"},
+        "seed": 1,
+        "verdict": {"status": "champion", "reason": None},
+    }
+    day = date(2017, 10, 1)
+    record_card(engine, StoredCard(MODEL, "churn_risk", day, "champion", "models/x.skops", card))
+    said = ("recency_days has drifted: PSI 2.31, 2 stops",)
+    psi = {"features": {"recency_days": {"psi": 2.31}}}
+    record_check(engine, ScoreCheck(day, "churn_risk", MODEL, "stopped", said, psi))
+    record_decision(engine, MODEL, "retired", reason="<script>alert(3)</script>", by="ana")
 
 
 def _land(settings, name, rows):
@@ -158,7 +197,16 @@ def test_every_page_forbids_scripts_other_sites_and_foreign_frames(airflow, sign
 
 
 def test_no_page_has_a_script_or_an_asset_from_elsewhere(airflow, signed_in):
-    for path in ("/", "/quarantine", "/sources", "/builds", "/builds/2017-10-02.r1", "/data-docs"):
+    for path in (
+        "/",
+        "/quarantine",
+        "/sources",
+        "/builds",
+        "/builds/2017-10-02.r1",
+        "/models",
+        f"/models/{MODEL}",
+        "/data-docs",
+    ):
         text = _page(airflow, signed_in, path)
         assert "<script" not in text
         assert not re.search(r"(src|href)=\"(https?:)?//", text)
@@ -241,6 +289,25 @@ def test_a_failed_test_is_shown_with_its_sql_and_failing_rows_as_text(airflow, s
     assert "<pre>select order_key from fct_orders where amount &lt;&gt; lines</pre>" in text
     assert "&lt;script&gt;alert(2)&lt;/script&gt;" in text
     assert "assert_orders_add_up test failed" in _shown(text)
+
+
+def test_a_model_is_shown_with_figures_beside_champion_and_baselines_calibration_and_drift(airflow, signed_in):
+    text = _page(airflow, signed_in, "/models")
+    assert f'href="/perennial/models/{MODEL}"' in text
+    assert "retired stopped 2017-10-01 auc 0.878 at 2017-09-03; best baseline recency 0.810; champion 0.860" in _shown(
+        text
+    )
+    page = _page(airflow, signed_in, f"/models/{MODEL}")
+    shown = _shown(page)
+    assert "model 0.8776 champion 0.86 recency 0.8098" in shown
+    for part in ("orders of at least 84 days", "243 0.5 0.4", "recency_days 0.4 0 192", "recency_days 2.31", "2 stops"):
+        assert part in shown
+    assert "retired by ana: &lt;script&gt;alert(3)" in page
+
+
+@pytest.mark.parametrize("version", ["churn_risk", "..%2f..%2fledger", "x" * 3_000])
+def test_L23_a_model_that_is_none_is_not_found(airflow, signed_in, version):
+    assert airflow.get(f"/perennial/models/{version}", headers=signed_in).status_code == 404
 
 
 @pytest.mark.parametrize("run", ["2017-10-03.r1", "..%2f..%2fledger", "%2e%2e", "2017-10-02.r1%00", "x" * 3_000])

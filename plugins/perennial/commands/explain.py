@@ -42,8 +42,12 @@ def _show(told: dict[str, Any]) -> None:
         print(f"\n{score['score']} {score['value']:.3f} ({score['model_version']})")
         for reason in score["reasons"]:
             print(f"  {reason}")
-    segments = [(one["segment"], _IN if one["in"] else _OUT, _failing(one, "terms")) for one in told["segments"]]
-    _section("Segments", ("segment", "", "because it does not hold that"), segments)
+    for score, why in told["no_score"].items():
+        print(f"\nno {score}: {why or 'not told'}")
+    segments = [
+        (one["segment"], _IN if one["in"] else _OUT, one["since"], _failing(one, "terms")) for one in told["segments"]
+    ]
+    _section("Segments", ("segment", "", "since", "because it does not hold that"), segments)
     consents = [(one["channel"], one["purpose"], one["status"]) for one in told["consents"]]
     _section("Consents", ("channel", "purpose", "status"), consents)
     contacts = [(one["campaign_id"], one["channel"], one["contacted_on"]) for one in told["contacts"]]

@@ -20,6 +20,7 @@ from perennial.commands import output
 
 if TYPE_CHECKING:
     from perennial.core.settings import Settings
+    from perennial.ledger.cards import Decision
 
 _NOTE_LENGTH = 500
 
@@ -93,7 +94,7 @@ def _show(settings: Settings, args: argparse.Namespace) -> int:
 def _decide(settings: Settings, args: argparse.Namespace) -> int:
     from perennial.pipeline.models import decide
 
-    decision = "approved" if args.action == "approve" else "retired"
+    decision: Decision = "approved" if args.action == "approve" else "retired"
     card, known_on = decide(settings, args.model, decision, reason=args.note, by=getpass.getuser())
     print(f"{card.model_version} is {decision} from {known_on} on; the ledger keeps who, when and why")
     return 0

@@ -44,6 +44,17 @@ def drawn_for(engine: sa.Engine, experiments: Collection[str], client_ids: Seque
     )
 
 
+def drawn_in(engine: sa.Engine, experiment: str, *, until: date) -> pa.Table:
+    """Everyone assigned in the experiment on business dates until `until`, the oldest first: `DRAWN` rows."""
+    a = assignments.c
+    query = (
+        sa.select(a.experiment, a.client_id, a.arm, a.assigned_on)
+        .where(a.experiment == experiment, a.assigned_on <= until)
+        .order_by(a.assigned_on, a.client_id)
+    )
+    return read_arrow(engine, query, DRAWN)
+
+
 def experiments(engine: sa.Engine) -> list[str]:
     """Every experiment that anyone was assigned in."""
     with engine.connect() as connection:

@@ -50,6 +50,11 @@ def newest_checks(engine: sa.Engine) -> list[ScoreCheck]:
     return _checks(engine, score_checks.c.as_of == newest)
 
 
+def checks_on(engine: sa.Engine, as_of: date) -> list[ScoreCheck]:
+    """The checks of one day, by score."""
+    return _checks(engine, score_checks.c.as_of == as_of)
+
+
 def checks_of(engine: sa.Engine, model_version: str) -> list[ScoreCheck]:
     """The checks of one model, newest first."""
     return _checks(engine, score_checks.c.model_version == model_version)

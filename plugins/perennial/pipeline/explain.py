@@ -14,6 +14,7 @@ from perennial.core.settings import Settings
 from perennial.ledger.consents import client_consents
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import get_run, published_version
+from perennial.pipeline.models import why_no_scores
 from perennial.pipeline.plan import day_facts
 from perennial.pipeline.rekey import ALIASES_TABLE, aliases_of
 from perennial.targeting.catalogue import SCORES_TABLE
@@ -31,9 +32,9 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
     """All that decided about one client on the run's day; `client` is our id or the source's key.
 
     Gives JSON-able data without personal data: `client_id`, `client_key`, `as_of`, `run_id`, `metrics`, `scores` (with
-    reasons), `segments`, `consents`, `contacts` (that caps and cool-downs count), `campaigns` (in or out, the rule, the
-    terms of the audience). Raises PermanentError for a client that the day does not know, ContractViolation when the
-    run has published nothing.
+    reasons), `no_score` (why one is not there), `segments`, `consents`, `contacts` (that caps and cool-downs count),
+    `campaigns` (in or out, the rule, the terms of the audience). Raises PermanentError for a client that the day does
+    not know, ContractViolation when the run has published nothing.
     """
     engine = open_ledger(settings)
     run = get_run(engine, run.run_id)
@@ -51,6 +52,7 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
             "run_id": run.run_id,
             "metrics": _metrics(published, client_id),
             "scores": _scores(published, client_id, run.as_of),
+            "no_score": _no_score(settings, published, client_id, run.as_of),
             "segments": explain_segments(published, targeting, known, client_id),
             "consents": _consents(engine, client_id, run.as_of, aliases),
             "campaigns": explain_campaigns(
@@ -105,6 +107,17 @@ def _scores(published: Published, client_id: str, as_of: date) -> list[dict[str,
         {"id": client_id, "as_of": as_of},
     )
     return [{**row, "reasons": json.loads(row["reasons"]) if row["reasons"] else []} for row in rows]
+
+
+def _no_score(settings: Settings, published: Published, client_id: str, as_of: date) -> dict[str, str]:
+    """For each score that has a model or was refused one, and that the client has not: why."""
+    had = {row["score"] for row in _scores(published, client_id, as_of)}
+    reasons = {score: why for score, why in why_no_scores(settings, as_of).items() if score not in had}
+    query = "select count(*) as n from client_features where client_id = $id and recency_days is not null"
+    if _rows(published, query, {"id": client_id})[0]["n"]:
+        return reasons
+    nothing = f"no order that counts until {as_of}: there is no behaviour to read"
+    return {score: why or nothing for score, why in reasons.items()}
 
 
 def _outcomes(published: Published, client_id: str, run: DayRun) -> dict[str, dict[str, Any]] | None:

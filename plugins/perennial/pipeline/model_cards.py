@@ -117,7 +117,7 @@ def _worst(check: ScoreCheck) -> str:
     if not found:
         return "-"
     name = max(found, key=lambda one: (found[one], one))
-    return f"{name} {found[name]:.2f}"
+    return f"{name} {found[name]:.2f}" if found[name] > 0 else "none beyond chance"
 
 
 def _number(value: Any) -> str:

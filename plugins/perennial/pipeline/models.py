@@ -12,13 +12,16 @@ from perennial.core.errors import PermanentError, Problem
 from perennial.core.settings import Settings
 from perennial.ledger import cards as ledger_cards
 from perennial.ledger.cards import CardStatus, Decision, StoredCard
-from perennial.ledger.checks import ScoreCheck, checks_of
+from perennial.ledger.checks import ScoreCheck, checks_of, checks_on
 from perennial.ledger.engine import open_ledger
+from perennial.pipeline.watching import FEATURES
+from perennial.warehouse.engine import Published
 
 if TYPE_CHECKING:  # scikit-learn is imported inside the steps: 1.7 s
     from perennial.scoring.frames import Frame
     from perennial.scoring.tasks import Task
     from perennial.scoring.training import Trained
+    from perennial.scoring.uplift.training import ResponseTask
 
 _APPROVE = "perennial models approve"
 
@@ -65,7 +68,7 @@ def _why_refused(refused: StoredCard) -> str:
     return f"the training of {refused.trained_as_of} was refused: {refused.card['verdict']['reason']}"
 
 
-def state_of(settings: Settings, task: Task, as_of: date) -> ScoreState:
+def state_of(settings: Settings, task: Task | ResponseTask, as_of: date) -> ScoreState:
     """The state of one score as of a date."""
     cards = ledger_cards.cards_until(open_ledger(settings), task.score, as_of)
     days = task.horizon_days
@@ -77,6 +80,22 @@ def state_of(settings: Settings, task: Task, as_of: date) -> ScoreState:
         ledger_cards.last_refused(cards, horizon_days=days),
         ledger_cards.waiting(cards, horizon_days=days),
     )
+
+
+def unusable(stored: StoredCard, published: Published) -> list[Problem]:
+    """What keeps a model from reading the published features: other columns or types, another library."""
+    from perennial.scoring.due import card_schema, version_problems
+    from perennial.scoring.features import schema_problems
+
+    problems = schema_problems(card_schema(stored.card), found_schema(published), FEATURES)
+    return [*problems, *version_problems(stored.card, stored.model_version)]
+
+
+def found_schema(published: Published) -> list[tuple[str, str]]:
+    """Name and kind of the features that are published."""
+    from perennial.scoring.features import feature_schema
+
+    return feature_schema(published.query(f"select * from {FEATURES} limit 0").schema)
 
 
 def keep(settings: Settings, run: DayRun, task: Task, trained: Trained, rows: Frame, *, held: str | None = None) -> str:
@@ -97,6 +116,22 @@ def keep(settings: Settings, run: DayRun, task: Task, trained: Trained, rows: Fr
     if status == "challenger":
         return f"{trained.score}: {stored.model_version} waits for a person, {reason} ({figures_of(stored.card)})"
     return f"{trained.score}: {stored.model_version} is the champion ({figures_of(stored.card)})"
+
+
+def keep_response(settings: Settings, run: DayRun, trained: Trained) -> str:
+    """Write the card of a response model; gives a sentence for people.
+
+    It is not judged beside the champion: that one has learned from the same clients.
+    """
+    waits = settings.scoring.promotion == "approval" and not trained.refused
+    status: CardStatus = "refused" if trained.refused else "challenger" if waits else "champion"
+    reason = "models are promoted by approval" if waits else trained.refused
+    card = {**trained.card, "verdict": {"status": status, "reason": reason}}
+    stored = write_card(settings, run, trained.score, card, trained.scorer, status)
+    if status == "refused":
+        return f"{trained.score}: refused, {reason}"
+    told = "waits for a person" if waits else "is the champion"
+    return f"{trained.score}: {stored.model_version} {told} ({figures_of(stored.card)})"
 
 
 def _judge(  # noqa: PLR0917
@@ -193,6 +228,22 @@ def models(settings: Settings, score: str | None = None) -> list[StoredCard]:
     """All cards with their status of now, newest first; `score` takes those of one score."""
     found = ledger_cards.all_cards(open_ledger(settings))
     return [card for card in found if score is None or card.score == score]
+
+
+def why_no_scores(settings: Settings, as_of: date) -> dict[str, str]:
+    """By score that was ever trained: why nobody has it on the day, or an empty text where it was given."""
+    engine = open_ledger(settings)
+    checks_of_day = {check.score: check for check in checks_on(engine, as_of)}
+    found: dict[str, str] = {}
+    for card in ledger_cards.all_cards(engine, as_of):  # newest first
+        if card.score in found:
+            continue
+        check = checks_of_day.get(card.score)
+        if check is not None:
+            found[card.score] = "; ".join(check.sentences) if check.verdict == "stopped" else ""
+        else:
+            found[card.score] = str(card.card["verdict"]["reason"] or "")
+    return found
 
 
 def find_model(settings: Settings, name: str) -> StoredCard:

@@ -18,7 +18,8 @@ from perennial.ledger.cards import StoredCard
 from perennial.ledger.checks import record_check
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, published_version
-from perennial.pipeline.models import ScoreState, keep, state_of
+from perennial.pipeline.models import ScoreState, found_schema, keep, state_of, unusable
+from perennial.pipeline.responses import PREFIX, response_tasks, train_responses
 from perennial.pipeline.watching import FEATURES, check_model, sample_of, told
 from perennial.warehouse.engine import Published, open_published, publish_table
 
@@ -36,6 +37,7 @@ LABELS = (
     "value_horizon_observed",
     "bought_next_churn_horizon",
     "revenue_next_value_horizon",
+    "days_to_next_order",
     "currency",
 )
 _DIGITS = {"churn_risk": 6, "value_90d": 4}
@@ -73,6 +75,7 @@ def train_if_due(settings: Settings, run: DayRun) -> StepReport:
             for task, trained, used in _train(settings, run, published, due, history_start):
                 notes.append(keep(settings, run, task, trained, used, held=held[task.score]))
                 rows[task.score] = len(used)
+        notes += train_responses(settings, run, published, _history_start(published, run.as_of))
     seconds = {"train": round(time.perf_counter() - started, 3)}
     return StepReport(run.run_id, run.as_of, "train", rows, seconds, tuple(notes))
 
@@ -102,6 +105,7 @@ def score(settings: Settings, run: DayRun) -> StepReport:
             else:
                 fix = "run the step that trains (`train_models`) for this day first"
                 raise ContractViolation(Problem(f"ledger.model_cards:{task.score}", state.sentence, fix))
+        used += _responses(settings, run, published, history_start, notes)
         reader = pa.RecordBatchReader.from_batches(CLIENT_SCORES, _scores(published, run.as_of, used, counts))
         version = publish_table(settings, run, SCORES, reader, step="scores")
     advance(engine, run.run_id, "scored", version_id=version)
@@ -117,7 +121,24 @@ class _Used:
 
     stored: StoredCard
     scorer: Scorer
-    explainer: Explainer
+    explainer: Explainer | None  # None: a response has no reasons
+
+
+def _responses(
+    settings: Settings, run: DayRun, published: Published, history_start: date, notes: list[str]
+) -> list[_Used]:
+    """The response models that may be used. One that cannot read the features stops alone: it is nobody's need."""
+    found: list[_Used] = []
+    for task in response_tasks(settings):
+        state = state_of(settings, task, run.as_of)
+        unread = unusable(state.used, published) if state.used else []
+        if unread:
+            notes.append(f"{state.score}: STOPPED, NO SCORES: {unread[0]}")
+        elif state.used is not None:
+            found += _passed(settings, run, published, _load(settings, state.used, published), history_start, notes)
+        elif state.refused is not None or state.waiting is not None:
+            notes.append(state.sentence)
+    return found
 
 
 def _passed(  # noqa: PLR0917
@@ -136,7 +157,7 @@ def _held(settings: Settings, run: DayRun, published: Published, task: Task, his
     A model that is trained on a broken source would fit it well, and nothing would look drifted any more.
     """
     used = state_of(settings, task, run.as_of).used
-    if used is None or _schema_problems(used, published):
+    if used is None or unusable(used, published):
         return None
     scorer = _load(settings, used, published).scorer
     check = check_model(settings, run, published, used, scorer, history_start)
@@ -154,7 +175,7 @@ def _due(settings: Settings, run: DayRun, published: Published, task: Task) -> s
     return due_reason(
         state.used.card if state.used else None,
         as_of=run.as_of,
-        schema=_found_schema(published, run.as_of),
+        schema=found_schema(published),
         train_every_days=settings.scoring.train_every_days,
         max_psi=settings.scoring.drift.warn,
         last_refused=max(tried, default=None),
@@ -195,22 +216,15 @@ def _train(
 
 def _load(settings: Settings, stored: StoredCard, published: Published) -> _Used:
     from perennial.scoring import store
-    from perennial.scoring.due import version_problems
     from perennial.scoring.reasons import Explainer
 
-    problems = _schema_problems(stored, published) + version_problems(stored.card, stored.model_version)
+    problems = unusable(stored, published)
     if problems:
         raise ContractViolation(problems)
     scorer = store.load(settings.home / stored.artefact)
-    return _Used(stored, scorer, Explainer(scorer, currency=settings.company.currency))
-
-
-def _schema_problems(stored: StoredCard, published: Published) -> list[Problem]:
-    from perennial.scoring.due import card_schema
-    from perennial.scoring.features import schema_problems
-
-    found = _found_schema(published, date.fromisoformat(published.manifest["as_of"]))
-    return schema_problems(card_schema(stored.card), found, FEATURES)
+    is_response = stored.score.startswith(PREFIX)
+    explainer = None if is_response else Explainer(scorer, currency=settings.company.currency)
+    return _Used(stored, scorer, explainer)
 
 
 def _scores(published: Published, as_of: date, used: list[_Used], counts: dict[str, int]) -> Iterator[pa.RecordBatch]:
@@ -235,8 +249,8 @@ def _score_chunk(model: _Used, batch: pa.RecordBatch, history_start: date) -> pa
     matrix = to_matrix(batch, model.scorer.feature_names, history_start)
     with one_thread():  # the same sums on every machine; and waiting threads cost more than they help
         scored = model.scorer.score(matrix)
-        reasons = model.explainer.explain(matrix, scored)
-    digits = _DIGITS[model.stored.score]
+        reasons = model.explainer.explain(matrix, scored) if model.explainer else [None] * len(matrix)
+    digits = _DIGITS.get(model.stored.score, 6)
     rows = len(matrix)
     columns = [
         batch.column("client_id").cast(pa.string()),
@@ -259,13 +273,6 @@ def _quoted(names: list[str]) -> str:
     from perennial.core.sqltext import identifier
 
     return ", ".join(identifier(name) for name in names)
-
-
-def _found_schema(published: Published, as_of: date) -> list[tuple[str, str]]:
-    from perennial.scoring.features import feature_schema
-
-    empty = published.query(f"select * from {FEATURES} where as_of_date = ? limit 0", [as_of])
-    return feature_schema(empty.schema)
 
 
 def _history_start(published: Published, as_of: date) -> date:

@@ -28,11 +28,12 @@ def due_reason(  # noqa: PLR0911 - one sentence each
 ) -> str | None:
     """Why training is due at `as_of` for the champion's card (None: there is no champion); None when it is not.
 
-    A changed schema or library is due at once; age and drift wait a week after a challenger was refused. `drift_of`
-    computes PSI by feature from the card's bins, and is asked last, for it reads the features.
+    A changed schema or library is due at once; age, drift and absence wait a week after a training was refused.
+    `drift_of` computes PSI by feature from the card's bins, and is asked last, for it reads the features.
     """
     if card is None:
-        return "there is no model yet"
+        waits = last_refused is not None and 0 < (as_of - last_refused).days < RETRY_DAYS
+        return None if waits else "there is no model yet"
     changed = schema_changes(card, schema)
     if changed:
         return changed

@@ -3,118 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 
-from factories.small_shop import UNTIL, land_small_shop
+from factories.small_shop import UNTIL
 from perennial.contracts.scores import CLIENT_SCORES
 from perennial.core.errors import ContractViolation
-from perennial.core.settings import load_settings
-from perennial.ledger.cards import cards_until, champion, record_card
-from perennial.ledger.engine import open_ledger
-from perennial.ledger.runs import get_run, last_run, version_of
-from perennial.ledger.tables import model_cards
+from perennial.ledger.cards import champion, record_card
+from perennial.ledger.runs import get_run, version_of
 from perennial.pipeline import scores
-from perennial.pipeline.build import build, publish
-from perennial.pipeline.day import open_day
-from perennial.pipeline.ingest import ingest
 from perennial.pipeline.plan import campaign_summary, plan
-from perennial.pipeline.scores import score, score_states, train_if_due
+from perennial.pipeline.scores import score, score_states
 from perennial.warehouse.reader import open_published
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-
-
-class Day:
-    """The published day of the small shop with a ledger of its own: what a test does to the ledger, others do not see."""
-
-    def __init__(self, settings):
-        self.settings = settings
-
-    @property
-    def engine(self):
-        return open_ledger(self.settings)
-
-    @property
-    def run(self):
-        run = last_run(self.engine)
-        assert run is not None
-        return run
-
-    @property
-    def cards(self):
-        return cards_until(self.engine, "churn_risk", date(2100, 1, 1))
-
-    def train(self):
-        return train_if_due(self.settings, self.run)
-
-    def score(self):
-        return score(self.settings, self.run)
-
-    def scored(self) -> pa.Table:
-        with open_published(self.settings, version_of(self.engine, self.run.run_id)) as published:
-            return published.query("select * from client_scores order by score, client_id")
-
-    def forget_cards(self):
-        with self.engine.begin() as connection:
-            connection.execute(sa.delete(model_cards))
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A home whose day is published and trained, and copies of its ledger before and after training."""
-    home = tmp_path_factory.mktemp("small")
-    settings = load_settings({"PERENNIAL_HOME": str(home), "PERENNIAL_CONFIG": str(_config(home))})
-    land_small_shop(settings.landing)
-    ingest(settings)
-    run = open_day(settings)
-    assert run is not None
-    build(settings, run)
-    publish(settings, run)
-    _copy(settings, home / "published.db")
-    report = train_if_due(settings, run)
-    _copy(settings, home / "trained.db")
-    return settings, report
-
-
-def _config(home):
-    """The demo shop's config, but for a sender whose files are complete when they are there."""
-    config = home / "config"
-    shutil.copytree(REPOSITORY / "config", config)
-    sources = config / "sources.yml"
-    sources.write_text(sources.read_text().replace("settle_seconds: 2", "settle_seconds: 0"))
-    return config
-
-
-def _copy(settings, target):
-    open_ledger(settings).dispose()
-    with sa.create_engine(f"sqlite:///{settings.home / 'ledger.db'}").connect() as connection:
-        connection.exec_driver_sql(f"vacuum into '{target}'")
-
-
-def _day(built, name, tmp_path):
-    settings, _ = built
-    ledger = tmp_path / "ledger.db"
-    shutil.copy(settings.home / f"{name}.db", ledger)
-    return Day(settings.model_copy(update={"ledger_override": f"sqlite:///{ledger}"}))
-
-
-@pytest.fixture
-def published(built, tmp_path):
-    return _day(built, "published", tmp_path)
-
-
-@pytest.fixture
-def trained(built, tmp_path):
-    return _day(built, "trained", tmp_path)
 
 
 def test_a_first_day_trains_a_champion_and_states_why_a_score_has_too_little_history(built, trained):
@@ -182,7 +89,7 @@ def test_L6_a_day_without_any_training_is_not_scored(published):
 def _refuse(day, reason):
     """As if the training of the day had been refused."""
     verdict = {"status": "refused", "reason": reason}
-    _altered(day, card={"verdict": verdict}, status="refused")
+    day.altered(card={"verdict": verdict}, status="refused")
 
 
 def test_L6_without_a_former_model_a_refused_one_stops_what_stands_on_it_and_nothing_else(trained):
@@ -235,32 +142,22 @@ def test_L2_a_model_trained_after_the_day_is_never_used_for_it(trained):
     assert set(trained.scored().column("model_version").to_pylist()) == {card.model_version}
 
 
-def _altered(day, **changes):
-    (card,) = day.cards
-    with day.engine.begin() as connection:
-        connection.execute(
-            sa.update(model_cards)
-            .where(model_cards.c.model_version == card.model_version)
-            .values(card={**card.card, **changes.pop("card", {})}, **changes)
-        )
-
-
 def test_a_feature_that_is_missing_is_named_and_never_filled(trained):
     (card,) = trained.cards
-    _altered(trained, card={"features": [*card.card["features"], {"name": "orders_4d", "kind": "number"}]})
+    trained.altered(card={"features": [*card.card["features"], {"name": "orders_4d", "kind": "number"}]})
     with pytest.raises(ContractViolation, match="client_features:orders_4d"):
         trained.score()
 
 
 def test_changed_features_make_training_due_and_the_day_can_be_scored_again(trained):
     (card,) = trained.cards
-    _altered(trained, card={"features": [*card.card["features"], {"name": "orders_4d", "kind": "number"}]})
+    trained.altered(card={"features": [*card.card["features"], {"name": "orders_4d", "kind": "number"}]})
     notes = trained.train().notes
     assert "churn_risk: the features have changed: now without orders_4d" in notes
 
 
 def test_an_artefact_that_is_gone_stops_the_day(trained, tmp_path):
-    _altered(trained, artefact="models/churn_risk-0123456789abcdef.skops")
+    trained.altered(artefact="models/churn_risk-0123456789abcdef.skops")
     with pytest.raises(ContractViolation, match="the artefact of the champion model is gone"):
         trained.score()
 
@@ -269,13 +166,13 @@ def test_drifted_features_make_training_due_and_the_same_ones_do_not(trained):
     (card,) = trained.cards
     earlier = UNTIL - timedelta(days=9)
     older = {**card.card, "trained_as_of": earlier.isoformat()}
-    _altered(trained, card=older, trained_as_of=earlier, model_version="older")
+    trained.altered(card=older, trained_as_of=earlier, model_version="older")
     assert "churn_risk: not due" in trained.train().notes
     (card,) = trained.cards
     name = card.card["drift_features"][0]
     bins = card.card["bins"][name]
     shares = [1.0] + [0.0] * (len(bins["shares"]) - 1)
-    _altered(trained, card={"bins": {**card.card["bins"], name: {**bins, "shares": shares}}})
+    trained.altered(card={"bins": {**card.card["bins"], name: {**bins, "shares": shares}}})
     notes = trained.train().notes
     assert any(note.startswith(f"churn_risk: {name} has drifted: PSI") for note in notes)
     newest = champion(trained.cards, horizon_days=28)
