@@ -39,5 +39,8 @@ CAMPAIGN_OUTCOMES = pa.schema(
         pa.field("value", pa.float64()),
         pa.field("cost", pa.float64()),
         pa.field("next_product", pa.string()),
+        pa.field("step", pa.string()),  # eligible | allowed | allocated | assigned: where it was decided
+        pa.field("not_before", pa.timestamp("us")),  # UTC, without a zone: by the client's own clock (quiet hours)
+        pa.field("not_after", pa.timestamp("us")),
     ]
 )

@@ -96,7 +96,7 @@ def _no_candidate(session: Session, card: Campaign, known: Known, row: Told) -> 
 def _product_reasons(session: Session, targeting: Targeting, client_id: str) -> dict[str, str]:
     """Why each card proposes what it proposes to this client, computed as the plan computes it."""
     proposing = tuple(card for card in targeting.campaigns if card.next_product != "none")
-    register_cards(session, targeting, proposing, {card.id: () for card in proposing})
+    register_cards(session, proposing, {card.id: () for card in proposing})
     make_table(
         session, "t_candidates", "select campaign_id, cast($id as varchar) as client_id from p_cards", {"id": client_id}
     )

@@ -12,21 +12,6 @@ OUTCOMES_TABLE, OTHERS_TABLE, ALIASES_TABLE = "campaign_outcomes", "fct_campaign
 # What is in the others' table by our own hand is in the ledger too, which knows it sooner.
 OURSELVES = "perennial"
 
-# What was said of a channel and purpose itself beats what was said of `all`; of several, a withdrawal (L9).
-_CONSENTS = """
-select
-    s.client_id,
-    w.channel,
-    w.purpose,
-    coalesce(
-        max(s.status) filter (where s.channel = w.channel and s.purpose = w.purpose), max(s.status)
-    ) as status
-from p_consents as s
-inner join (select distinct channel, purpose from p_channels) as w
-    on s.channel in (w.channel, 'all') and s.purpose in (w.purpose, 'all')
-where s.status in ('granted', 'withdrawn')
-group by s.client_id, w.channel, w.purpose
-"""
 _OWN = """
 select campaign_id, client_id, channel, contacted_on, false as is_kept
 from p_contacts
@@ -65,17 +50,19 @@ where o.outcome = 'control' and p.is_audience
 
 
 def read_history(session: Session, tables: Tables, facts: DayFacts, since: date) -> None:
-    """Make `t_consents`, `t_contacts`, `t_kept` and `t_members` from the ledger's facts and the published tables.
+    """Make `t_contacts`, `t_kept` and `t_members` from the ledger's facts and the published tables.
 
     `t_contacts`: (campaign_id, client_id, channel, contacted_on, is_kept) from `since` on; campaign_id is null for what
-    others sent. Needs `p_cards` and `p_channels`.
+    others sent. Registers the facts as `p_...`. Needs `p_cards`.
     """
     session.register("p_consents", facts.consents)
     session.register("p_contacts", facts.contacts)
     session.register("p_kept", facts.kept)
     session.register("p_members", facts.members)
     session.register("p_arms", facts.arms)
-    make_table(session, "t_consents", _CONSENTS)
+    session.register("p_suppressed", facts.suppressed)
+    session.register("p_young", facts.young)
+    session.register("p_held", facts.held)
     make_table(session, "t_kept", "select campaign_id, client_id, channel, arm from p_kept")
     is_joined = ALIASES_TABLE in tables and count(session, ALIASES_TABLE) > 0
     outcomes = _OUTCOMES if is_joined else OUTCOMES_TABLE

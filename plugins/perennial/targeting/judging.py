@@ -1,0 +1,237 @@
+"""Proposed -> eligible -> allowed: every candidate of every due card and the first rule that refuses her (L7).
+
+One statement per card over `t_people`: what the card says stands in it as bound values, so nothing is joined per pair
+but what few have (sent today, on the list, contacted before by the card).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from perennial.contracts.policy import PolicyFile
+from perennial.contracts.targeting import Campaign
+from perennial.core.ids import unit_hex_sql, unit_threshold
+from perennial.core.sqltext import identifier
+from perennial.targeting import policy as contact_policy
+from perennial.targeting.catalogue import SCORES_TABLE
+from perennial.targeting.config import AUDIENCE_PREFIX
+from perennial.targeting.reach import Reach, channel_sql, unreached_sql
+from perennial.targeting.schedule import anniversary_sql, cool_down_days
+from perennial.targeting.session import Binder, Session, make_table
+
+_BASES = {
+    "value_90d": "t.value_90d",
+    "churn_risk_x_value_90d": "t.churn_risk * t.value_90d",
+    "revenue_365d_daily_x_90": "coalesce(cast(t.revenue_365d as double precision), 0) / 365 * 90",
+}
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What all cards of the day are judged by.
+
+    `cards`: the due ones, in the order of preference; `every`: all cards; `segments`: conditions by name. `missing`:
+    cards that stand on scores the day lacks; `measured`: cards with a score of their own effect; `kept`, `members`,
+    `contacted`: cards with such rows; `pilots`: what the gate says of cards that begin with a pilot.
+    """
+
+    policy: PolicyFile
+    cards: tuple[Campaign, ...]
+    every: tuple[Campaign, ...]
+    reach: Reach
+    segments: Mapping[str, str]
+    missing: frozenset[str]
+    measured: frozenset[str]
+    kept: frozenset[str]
+    members: frozenset[str]
+    contacted: frozenset[str]
+    pilots: Mapping[str, str]
+    as_of: date
+    salt: str
+
+    @property
+    def kinds(self) -> list[tuple[int, str]]:
+        """(number of the card, channel) by kind."""
+        return [(number, channel) for number, card in enumerate(self.cards) for channel in card.channels]
+
+
+def judge(session: Session, judging: Judging) -> None:
+    """Make `t_judged`, one row per candidate: campaign_no, campaign_id, client_no, client_id, channel, kind, value,
+    cost, next_product, held_arm, and `rule`, null for those who may be allocated.
+    """  # noqa: D205
+    binder = Binder("j")
+    empty = (
+        "select cast(0 as integer) as campaign_no, cast('' as varchar) as campaign_id, client_no, client_id, "
+        "cast('' as varchar) as channel, cast(0 as integer) as kind, cast(0 as double precision) as value, "
+        "cast(0 as double precision) as cost, cast('' as varchar) as next_product, cast('' as varchar) as held_arm, "
+        "cast('' as varchar) as rule from t_people where false"
+    )
+    parts = [empty, *(_Card(judging, number, binder).statement() for number in range(len(judging.cards)))]
+    make_table(session, "t_judged", " union all ".join(parts), binder.values)
+
+
+class _Card:
+    """The statement of one card."""
+
+    def __init__(self, judging: Judging, number: int, binder: Binder) -> None:
+        self.judging, self.number, self.binder = judging, number, binder
+        self.card = judging.cards[number]
+        self.is_kept = self.card.id in judging.kept
+        self.is_member = self.card.id in judging.members
+        self.is_essential = judging.policy.is_essential(self.card.purpose)
+        self.campaign_id = binder.bind(self.card.id, "varchar")
+
+    def statement(self) -> str:
+        reached = (
+            f"select t.*, {channel_sql(self.judging.policy, self.card, self.judging.reach, kept=self.is_kept)} "
+            f"as channel{', k.arm as kept_arm' if self.is_kept else ''} from t_people as t {self._kept()} "
+            f"where {self._is_candidate()}"
+        )
+        valued = f"select t.*, {self._amounts()}{self._more_columns()} from ({reached}) as t {' '.join(self._joins())}"
+        return (
+            f"select {self.number}, {self.campaign_id}, t.client_no, t.client_id, t.channel, {self._kind()}, "
+            f"t.value, t.cost, t.next_product, t.held_arm, case {' '.join(self._rules())} end from ({valued}) as t"
+        )
+
+    def _is_candidate(self) -> str:
+        anniversary = anniversary_sql(self.card, self.judging.as_of, self.binder)
+        condition = identifier(AUDIENCE_PREFIX + self.card.id) + (f" and {anniversary}" if anniversary else "")
+        is_also = self.is_kept and self.card.list_type == "send"
+        return f"(({condition}) or k.client_id is not null)" if is_also else condition
+
+    def _kept(self) -> str:
+        on = f"on k.client_id = t.client_id and k.campaign_id = {self.campaign_id}"
+        return f"left join t_kept as k {on}" if self.is_kept else ""
+
+    def _joins(self) -> list[str]:
+        found = []
+        if self.is_member:
+            on = f"mem.client_id = t.client_id and mem.channel = t.channel and mem.campaign_id = {self.campaign_id}"
+            found.append(f"left join t_members as mem on {on}")
+        if self._waits:
+            last = f"select client_id, contacted_on from t_last where campaign_id = {self.campaign_id}"
+            found.append(f"left join ({last}) as last on last.client_id = t.client_id")
+        found += [self._after(place, after) for place, after in enumerate(self._distances)]
+        if self._wants_product:
+            on = f"nxt.client_id = t.client_id and nxt.campaign_id = {self.campaign_id}"
+            found.append(f"left join t_next as nxt on {on}")
+        if self._is_measured:
+            score = self.binder.bind(f"response_{self.card.id}", "varchar")
+            day = self.binder.bind(self.judging.as_of, "date")
+            rows = f"select client_id, value from {SCORES_TABLE} where score = {score} and as_of_date = {day}"
+            found.append(f"left join ({rows}) as resp on resp.client_id = t.client_id")
+        return found
+
+    def _after(self, place: int, distance: contact_policy.Distance) -> str:
+        listed = ", ".join(self.binder.bind(name, "varchar") for name in sorted(distance.after))
+        since = self.binder.bind(self.judging.as_of - timedelta(days=distance.days), "date")
+        rows = f"select distinct client_id from t_contacts where campaign_id in ({listed}) and contacted_on > {since}"
+        return f"left join ({rows}) as d{place} on d{place}.client_id = t.client_id"
+
+    def _more_columns(self) -> str:
+        held = [name for name, is_there in (("t.kept_arm", self.is_kept), ("mem.arm", self.is_member)) if is_there]
+        columns = [f"{'coalesce(' + ', '.join(held) + ')' if held else 'cast(null as varchar)'} as held_arm"]
+        columns.append(f"{'nxt.next_product' if self._wants_product else 'cast(null as varchar)'} as next_product")
+        columns += ["mem.arm as member_arm"] if self.is_member else []
+        columns += ["last.contacted_on as last_on"] if self._waits else []
+        columns += [f"d{place}.client_id is not null as near{place}" for place in range(len(self._distances))]
+        return "".join(f", {column}" for column in columns)
+
+    def _amounts(self) -> str:
+        """Rounded to six places: enough for money, and free of the last bit in which engines may differ."""
+        worth, bind = self.card.expected_value, self._number
+        effect = bind(worth.prior_effect)
+        if self._is_measured:
+            effect = f"coalesce(resp.value, {effect})"
+        channels = self.judging.policy.channels
+        costs = " ".join(f"when '{name}' then {bind(channels[name].cost)}" for name in self.card.channels)
+        contact, offer = f"case t.channel {costs} end", bind(self.card.offer.cost)
+        basis, share = _BASES[worth.basis], bind(worth.margin_share)
+        return (
+            f"round({contact} + {offer} * {effect}, 6) as cost, {basis} is null as lacks_basis, "
+            f"round(({basis}) * {effect} * {share} - {contact} - {offer} * {effect}, 6) as value"
+        )
+
+    def _number(self, value: float) -> str:
+        return self.binder.bind(float(value), "double precision")
+
+    def _kind(self) -> str:
+        kinds = self.judging.kinds
+        whens = " ".join(f"when '{name}' then {kinds.index((self.number, name))}" for name in self.card.channels)
+        return f"case t.channel {whens} end"
+
+    @property
+    def _wants_product(self) -> bool:
+        return self.card.next_product != "none"
+
+    @property
+    def _waits(self) -> bool:
+        return cool_down_days(self.card) > 0 and self.card.id in self.judging.contacted
+
+    @property
+    def _is_measured(self) -> bool:
+        return self.card.expected_value.use_measured and self.card.id in self.judging.measured
+
+    @property
+    def _distances(self) -> Sequence[contact_policy.Distance]:
+        if self.is_essential:
+            return ()
+        found = contact_policy.distances(self.judging.policy, self.card, self.judging.every)
+        return [distance for distance in found if distance.after & self.judging.contacted]
+
+    def _rules(self) -> list[str]:
+        """The rules in their order; the first that holds refuses."""
+        return [*self._eligible(), *self._allowed(), "else cast(null as varchar)"]
+
+    def _eligible(self) -> list[str]:
+        judging, policy = self.judging, self.judging.policy
+        unreached = unreached_sql(policy, self.card, judging.reach)
+        rules = [f"when t.channel is null then {unreached}"]
+        rules += ["when t.kept_arm is not null then 'already_sent_today'"] if self.is_kept else []
+        rules += ["when t.member_arm is not null then 'already_in_list'"] if self.is_member else []
+        if policy.min_age_years:
+            rules.append(f"when t.age < {policy.min_age_years} then 'too_young'")
+        if not self.is_essential:
+            rules += [f"when t.c{index} then '{case.rule}'" for index, case in enumerate(policy.open_cases)]
+            rules.append("when t.spoken_on is not null then 'account_contacted'")
+        lacks = "true" if self.card.id in judging.missing else "t.lacks_basis"
+        return [*rules, f"when {lacks} then 'score_missing'", *self._pilot()]
+
+    def _pilot(self) -> list[str]:
+        state = self.judging.pilots.get(self.card.id)
+        if state is None or self.card.pilot is None or state == "roll_out":
+            return []
+        if state == "stop":
+            return ["when true then 'pilot_stopped'"]
+        salt = self.binder.bind(f"{self.judging.salt}|pilot|{self.card.id}|", "varchar")
+        below = self.binder.bind(unit_threshold(self.card.pilot.share), "varchar")
+        return [f"when {unit_hex_sql(f'{salt} || t.client_id')} >= {below} then 'pilot_waits'"]
+
+    def _allowed(self) -> list[str]:
+        judging, policy = self.judging, self.judging.policy
+        rules = []
+        if self._waits:
+            since = self.binder.bind(judging.as_of - timedelta(days=cool_down_days(self.card)), "date")
+            rules.append(f"when t.last_on > {since} then 'cool_down'")
+        rules += [f"when t.near{place} then '{one.rule}'" for place, one in enumerate(self._distances)]
+        rules += ["when t.next_product is null then 'no_next_product'"] if self._wants_product else []
+        if not self.is_essential:
+            minimum = self.binder.bind(float(policy.minimum_expected_value), "double precision")
+            rules.append(f"when t.value < {minimum} then 'below_minimum_value'")
+            rules += self._quiet()
+        return [*rules, *contact_policy.exhausted_sql(policy, self.card, judging.segments, self.binder)]
+
+    def _quiet(self) -> list[str]:
+        channels = [channel for channel in self.card.channels if is_quiet_channel(self.judging.policy, channel)]
+        if not channels:
+            return []
+        listed = ", ".join(f"'{channel}'" for channel in channels)
+        return [f"when t.is_quiet and t.channel in ({listed}) then 'quiet_day'"]
+
+
+def is_quiet_channel(policy: PolicyFile, channel: str) -> bool:
+    """Whether quiet days and hours hold for the channel."""
+    named = policy.quiet.channels
+    return channel in named if named else any(n == channel and c.address != "none" for n, c in policy.channels.items())
