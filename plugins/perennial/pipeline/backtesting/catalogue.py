@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from perennial.pipeline.backtesting.reading import Given, Place, actual, paths_o
 _ROLES = ("product_name", "category", "department", "brand")
 
 
-def write_products(given: Given, dataset: DataSet, where: Place, data: Path, *, target: Path, known_on: date) -> None:
+def write_products(given: Given, dataset: DataSet, where: Place, data: Path, *, target: Path) -> None:
     """Write one row per product: key, name, category, department, brand; of several rows of one the first by text.
 
     Raises ConfigError for a column that the file does not have.
@@ -34,7 +33,7 @@ def write_products(given: Given, dataset: DataSet, where: Place, data: Path, *, 
     parts = [f"{_text(known, columns.get(role) or _instead(columns, role))} as {role}" for role in _ROLES]
     given.connection.execute(f"""
         copy (
-            select {key} as product_key, {", ".join(parts)}, date '{known_on.isoformat()}' as known_on
+            select {key} as product_key, {", ".join(parts)}
             from {source} where {key} is not null group by 1 order by 1
         ) to {literal(str(target))} (format parquet, compression zstd)
     """)

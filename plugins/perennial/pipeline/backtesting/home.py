@@ -12,7 +12,7 @@ from perennial.contracts.records import DayRun
 from perennial.core.errors import BatchRefused, ContractViolation, Problem
 from perennial.core.settings import Settings, load_settings
 
-LINES, PRODUCTS = "landing/backtest/lines.parquet", "landing/backtest/products.parquet"
+LINES, PRODUCTS = "landing/backtest/lines.parquet", "landing/backtest/products_{}.parquet"
 _SALT = "backtest-of-past-data"
 
 
@@ -53,8 +53,7 @@ def _source(*, with_products: bool) -> dict[str, Any]:
     if with_products:
         entities["products"] = {
             "entity": "products",
-            "path": "backtest/products.parquet",
-            "business_date": "known_on",
+            "path": "backtest/products_{date}.parquet",
             "cadence": "on_change",
             "format": {"type": "parquet"},
             "columns": {n: n for n in ("product_key", "product_name", "category", "department", "brand")},

@@ -117,10 +117,11 @@ _DAYS = """
 """
 _LINES = """
     select lines.client_id, lines.ordered_on, lines.order_key as order_id, lines.product_key as product_id,
-        products.category, cast(sum(lines.units) as double) as units, cast(sum(lines.revenue) as double) as revenue
+        lines.cancelled_on, products.category, cast(sum(lines.units) as double) as units,
+        cast(sum(lines.revenue) as double) as revenue
     from fct_order_lines as lines
     left join dim_products as products using (product_key)
-    where lines.line_kind = 'sale' and not coalesce(lines.is_cancelled, false) and lines.client_id is not null
+    where lines.line_kind = 'sale' and lines.client_id is not null
     group by all
     order by lines.client_id, lines.ordered_on, order_id, product_id
 """
@@ -170,15 +171,16 @@ def _key_of(dataset: DataSet, where: Place, data: Path) -> str:
 
 
 def _prepared(dataset: DataSet, where: Place, data: Path, home: Path) -> dict[str, Any]:
-    if home.exists():
-        shutil.rmtree(home)
+    for old in home.iterdir() if home.exists() else ():
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     scratch = home / "scratch"
     target = home / homes.LINES
     target.parent.mkdir(parents=True)
+    (home / _STATE).write_text("{}", encoding="utf-8")  # what is killed half-way is known as ours, and begun again
     with read_files(dataset, where, data, scratch) as given:
         told = write_lines(given, dataset, where, target)
         if _has_catalogue(dataset):
-            write_products(given, dataset, where, data, target=home / homes.PRODUCTS, known_on=told.last_day)
+            write_products(given, dataset, where, data, target=home / homes.PRODUCTS.format(told.last_day))
     shutil.rmtree(scratch)
     run = homes.build_home(_settings(dataset, home))
     return {"run_id": run.run_id, "told": asdict(told)}

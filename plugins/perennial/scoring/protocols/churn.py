@@ -14,28 +14,34 @@ from typing import Any
 
 from perennial.core.settings import Scoring
 from perennial.scoring.cuts import training_dates
-from perennial.scoring.features import feature_schema
+from perennial.scoring.features import Matrix, feature_schema
 from perennial.scoring.frames import MAX_ROWS, frame_of
-from perennial.scoring.metrics import calibration_table
+from perennial.scoring.metrics import calibration_table, lift_top_decile, pr_auc
 from perennial.scoring.protocols import Curve, Judged, Row, Transactions, lift_curve
 from perennial.scoring.tasks import ChurnTask, Task, ValueTask
 from perennial.scoring.training import Tested, Trained, train
 
 MODEL = "model"
 _SHOWN: dict[str, tuple[str, ...]] = {
-    "churn": ("auc", "pr_auc", "lift_top_decile", "brier", "mean_predicted", "base_rate"),
+    "churn": (
+        *("auc", "pr_auc", "lift_top_decile", "pr_auc_buying", "lift_buying"),
+        *("brier", "mean_predicted", "base_rate"),
+    ),
     "value": ("normalised_gini", "bias", "mae", "mean_predicted", "mean_actual"),
 }
 _DEFINITIONS = {
     "auc": "area under the ROC curve of the event (churn: no purchase within the horizon), ties counted half",
     "pr_auc": "average precision of the event",
     "lift_top_decile": "share of events among the tenth with the highest scores, over the share among all",
+    "pr_auc_buying": "average precision of the other event: a purchase within the horizon",
+    "lift_buying": "share of buyers among the tenth with the lowest scores, over the share among all",
     "brier": "mean squared error of the probability",
     "mean_predicted": "mean of the prediction; to be held against the base rate, or the mean of what was spent",
     "base_rate": "share of clients with the event",
     "normalised_gini": "Gini of the gain curve ordered by the prediction, over that ordered by the truth",
     "bias": "predicted over actual total, less one",
     "mae": "mean absolute error",
+    "mean_actual": "mean of what was spent",
 }
 
 
@@ -56,7 +62,7 @@ def run(data: Transactions, horizon_days: int) -> Judged:
             continue
         seconds = time.process_time() - started
         rows += _rows(task, cut, trained, trained.tested, shown, seconds)
-        curves += _curves(data.task, cut, trained.tested)
+        curves += _curves(data.task, task.score, cut, trained.tested)
         if trained.refused:
             sentences.append(f"{cut}: the product would refuse this model: {trained.refused}")
     return Judged(
@@ -96,15 +102,25 @@ def _rows(  # noqa: PLR0917
     card = trained.card
     chosen = f"{card['chosen']}, by {card['selection']['by']}"
     for rule, figures in tested.figures.items():
-        values = {name: figures[name] for name in shown}
+        scores = tested.predicted if rule == MODEL else tested.baselines[rule]
+        both = {**figures, **_of_buying(task, tested, scores)}
+        values = {name: both[name] for name in shown}
         if rule == MODEL:
             yield Row(str(cut), task.score, values, len(tested.truth), True, chosen, seconds)  # noqa: FBT003
         else:
             yield Row(str(cut), rule, values, len(tested.truth))
 
 
-def _curves(task: str, cut: date, tested: Tested) -> list[Curve]:
-    scores: dict[str, Any] = {MODEL: tested.predicted, **tested.baselines}
+def _of_buying(task: Task, tested: Tested, scores: Matrix) -> dict[str, float]:
+    """The same ranking, asked for those who buy."""
+    if not task.is_probability:
+        return {}
+    buys = 1 - tested.truth
+    return {"pr_auc_buying": pr_auc(buys, -scores), "lift_buying": lift_top_decile(buys, -scores)}
+
+
+def _curves(task: str, score: str, cut: date, tested: Tested) -> list[Curve]:
+    scores: dict[str, Any] = {score: tested.predicted, **tested.baselines}
     found = [lift_curve(tested.truth, scores, title="Lift", cut=str(cut))]
     title, y = ("Calibration", "share observed") if task == "churn" else ("Predicted and spent", "mean spent")
     lines = {name: _by_tenths(tested.truth, values) for name, values in scores.items()}
