@@ -120,7 +120,7 @@ class ValueModel(RegressorMixin, BaseEstimator):
         target = np.clip(y, 0.0, self.target_cap_)
         behaviour = Behaviour(self.feature_names, self.horizon_days, self.seed, with_spend=True)
         self.behaviour_ = behaviour.fit(self._cut(X))
-        prepared = self._prepared(X)
+        prepared = self.prepared(X)
         wanted = (*_BLENDED, "two_stage") if self.candidate == "blend" else (self.candidate,)
         self.members_ = {name: self._member(name).fit(prepared, target) for name in wanted if self._is_possible(name)}
         self.levels_ = {name: self._level_of(member, prepared, target) for name, member in self.members_.items()}
@@ -131,7 +131,8 @@ class ValueModel(RegressorMixin, BaseEstimator):
     def _cut(self, X: Matrix) -> Matrix:
         return np.asarray(np.minimum(X, self.feature_caps_), dtype=np.float64)
 
-    def _prepared(self, X: Matrix) -> Matrix:
+    def prepared(self, X: Matrix) -> Matrix:
+        """The rows as the members see them."""
         return self.behaviour_.transform(self._cut(X))
 
     def _is_possible(self, name: str) -> bool:
@@ -166,18 +167,24 @@ class ValueModel(RegressorMixin, BaseEstimator):
 
     def raw(self, X: Matrix, candidate: Candidate | None = None) -> Matrix:
         """Revenue before the level is set, of this model or of one of the candidates that it holds."""
-        return self._raw_of(self._prepared(X), candidate or self.candidate)
+        return self._raw_of(self.prepared(X), candidate or self.candidate)
 
     def raws(self, X: Matrix) -> dict[Candidate, Matrix]:
         """The revenue of every candidate that a blend holds."""
-        prepared = self._prepared(X)
+        prepared = self.prepared(X)
         held = [c for c in VALUE_CANDIDATES if c == "blend" or c in self.members_]
         return {candidate: self._raw_of(prepared, candidate) for candidate in held}
 
     def _raw_of(self, prepared: Matrix, candidate: Candidate) -> Matrix:
+        return np.asarray(np.mean(list(self._amounts_of(prepared, candidate).values()), axis=0), dtype=np.float64)
+
+    def amounts(self, X: Matrix) -> dict[str, Matrix]:
+        """What each member of the candidate expects, before the level is set; their mean is `raw`."""
+        return self._amounts_of(self.prepared(X), self.candidate)
+
+    def _amounts_of(self, prepared: Matrix, candidate: Candidate) -> dict[str, Matrix]:
         names = [name for name in members_of(candidate, _BLENDED) if name in self.members_]
-        parts = [np.maximum(self.members_[name].predict(prepared), 0.0) * self.levels_[name] for name in names]
-        return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+        return {name: np.maximum(self.members_[name].predict(prepared), 0.0) * self.levels_[name] for name in names}
 
     def calibrate(self, raw: Matrix, y: Matrix, silent_days: Matrix | None = None, reach: float = np.inf) -> ValueModel:  # noqa: ARG002
         """Learn the level (within half and double) and the interval from out-of-time predictions and what was spent."""

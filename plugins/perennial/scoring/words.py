@@ -9,6 +9,8 @@ import numpy as np
 from perennial.scoring.features import HISTORY, Matrix, month_window, quarter_window, window_days
 
 _ALMOST = 1.1  # ratios below this are "as often as"
+_MUCH = 1.5  # a pace that differs by less from the own year is not told
+_SEVERAL = 4  # orders, below which a year has no pace
 _MONTHS = 60  # days that still are "the last weeks"
 
 
@@ -49,6 +51,9 @@ class Facts:
         whole, all_orders = min(float(self._days[quarter] or 0), self.columns[HISTORY][i]), self.columns[quarter][i]
         if all_orders <= 0:
             return f"no order in the last {int(whole)} days"
+        of_year = self.against_own_year(i)
+        if of_year:
+            return of_year
         month = self._standing_out(all_orders, whole, i)
         days, recent = self._days[month] or 0, self.columns[month][i]
         before, rest = all_orders - recent, whole - days
@@ -62,6 +67,37 @@ class Facts:
             f"orders in the last {days} days {times:.1f} times {'more' if ratio > 1 else 'less'} often "
             f"than in the {int(rest)} days before"
         )
+
+    def against_own_year(self, i: int) -> str | None:
+        """Orders of the quarter against those of the year before it, per day; None where they are nearly as often."""
+        quarter, year = str(self._quarter["orders"]), "orders_365d"
+        if year not in self.columns or "tenure_days" not in self.columns:
+            return None
+        days = float(self._days[quarter] or 0)
+        known = min(365.0, float(self.columns["tenure_days"][i])) - days
+        recent, before = self.columns[quarter][i], self.columns[year][i] - self.columns[quarter][i]
+        if known < days or min(recent, before) < 1 or recent + before < _SEVERAL:
+            return None
+        ratio = float((recent / days) / (before / known))
+        times = max(ratio, 1 / ratio)
+        if times < _MUCH:
+            return None
+        return f"orders {times:.1f} times {'more' if ratio > 1 else 'less'} often than in the client's own year before"
+
+    def rhythm(self, i: int) -> str:
+        """Order days since the first order, and how long ago the last was: what buy-till-you-die models know."""
+        days = self.columns[next(n for n in ("order_days_total", "orders_total") if n in self.columns)][i]
+        age = self.columns[next(n for n in ("days_since_first_order", "tenure_days") if n in self.columns)][i]
+        bought = "bought on one day" if days <= 1 else f"bought on {_count(days)} days"
+        return f"{bought} since the first order {_days(age)} ago, last {_days(self.columns['recency_days'][i])} ago"
+
+    def returns(self, i: int) -> str:
+        """What was sent back, beside the typical client's share."""
+        share = self.columns.get("returned_share_365d")
+        if share is None or np.isnan(share[i]):
+            return self.about(next(n for n in self.names if n.startswith("returned")), i)
+        typical = self.reference["returned_share_365d"]
+        return f"returned {share[i]:.0%} of what was bought in 365 days; a typical client {typical:.0%}"
 
     def frequency(self, i: int) -> str:
         """Orders of a quarter, or of all time, beside the median client's."""
