@@ -107,6 +107,13 @@ def test_a_feature_that_never_varied_or_hardly_moves_the_score_is_not_judged():
     assert found.figures["recency_days"]["psi"] > LIMITS.stop
 
 
+def test_limits_that_stop_before_they_warn_are_refused():
+    with pytest.raises(ValueError, match="below the one that warns"):
+        Drift(warn=0.5, stop=0.25)
+    with pytest.raises(ValueError, match="below the one that warns"):
+        Drift(unseen_warn=0.5, unseen_stop=0.25)
+
+
 def test_the_score_itself_is_watched(churn, labelled):
     _, today = labelled
     assert watch(churn.card, churn.scorer, today, START, LIMITS).figures["score"]["psi"] == 0.0
