@@ -364,6 +364,6 @@ def test_a_discount_weighs_each_purchase_by_its_day():
     x, rate = np.array([[2.0, 30.0, 60.0]]), np.log(1.1) / 365
     days = np.arange(366.0)
     by_day = np.diff([BG.expected_purchases(x, day)[0] for day in days]) @ np.exp(-rate * (days[1:] - 0.5))
-    assert BG.discounted_purchases(x, 365, rate_per_unit=rate)[0] == pytest.approx(by_day, rel=1e-5)
+    assert BG.expected_purchases_at(x, (365,), rate_per_unit=rate)[0, 0] == pytest.approx(by_day, rel=1e-5)
     with pytest.raises(ValueError, match="above -1"):
         lifetime_values(BG, SPEND, x, np.array([[3.0, 10.0]]), discount_rate_annual=-1.0)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import digamma, gammaln
 from sklearn.base import BaseEstimator
 
-from perennial.scoring.btyd.histories import drawn
+from perennial.scoring.btyd.histories import drawn, taken
 from perennial.scoring.btyd.optimum import doubts, is_inside, maximum
 from perennial.scoring.features import Matrix
 
@@ -39,7 +39,7 @@ class GammaGamma(BaseEstimator):
         """Fit on rows x (purchases, mean spend). Raises ValueError for what is neither, and when nobody spent."""
         places = drawn(len(X), self.max_rows, self.seed)
         weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)[places]
-        rows = _spenders(np.asarray(X)[places], weight)
+        rows = _spenders(taken(X, places), weight)
         self.used_ = float(rows[2].sum())
         if not self.used_ > 0:
             raise ValueError("nobody spent anything: there is nothing to fit on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from perennial.scoring.features import Matrix
 
 COLUMNS = ("x", "t_x", "T")
 _KEYS = 2**62
+_BLOCK = 16_384
 
 Keys = npt.NDArray[np.int64]
 
@@ -48,21 +50,38 @@ def histories_of(X: Matrix, sample_weight: Matrix | None = None) -> Histories:
     if given.ndim != 2 or given.shape[1] != len(COLUMNS):  # noqa: PLR2004
         raise ValueError(f"expected rows x (x, t_x, T), got a matrix of {given.shape}")
     x, t_x, age = (np.ascontiguousarray(given[:, place]) for place in range(3))
-    weight = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    weight = np.broadcast_to(1.0, x.shape) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != x.shape:
         raise ValueError(f"{len(x)} rows, but weights of shape {weight.shape}")
-    _refuse("hold no finite number", ~(np.isfinite(x) & np.isfinite(t_x) & np.isfinite(age) & np.isfinite(weight)))
-    _refuse("have no whole count of 0 or more repeat purchases", (x < 0) | (x != np.floor(x)))
-    _refuse("have their last purchase before the first or after the end", (t_x < 0) | (t_x > age))
-    _refuse("have a time of a last repeat purchase, but none was made", (x == 0) & (t_x > 0))
-    _refuse("have a negative weight", weight < 0)
-    return Histories(x, t_x, age, weight)
+    histories = Histories(x, t_x, age, weight)
+    _refuse(histories)
+    return histories
 
 
-def _refuse(what: str, wrong: npt.NDArray[np.bool_]) -> None:
-    count = int(np.count_nonzero(wrong))
-    if count:
-        raise ValueError(f"{count} of {len(wrong)} histories {what}")
+def blocks(count: int) -> Iterator[slice]:
+    """Slices of all rows, each so short that what a step makes of it stays in the cache."""
+    for low in range(0, count, _BLOCK):
+        yield slice(low, min(low + _BLOCK, count))
+
+
+_WRONG: dict[str, Callable[[Histories], npt.NDArray[np.bool_]]] = {
+    "hold no finite number": lambda h: ~np.isfinite(h.x + h.t_x + h.T + h.weight),
+    "have no whole count of 0 or more repeat purchases": lambda h: (h.x < 0) | (h.x != np.floor(h.x)),
+    "have their last purchase before the first or after the end": lambda h: (h.t_x < 0) | (h.t_x > h.T),
+    "have a time of a last repeat purchase, but none was made": lambda h: (h.x == 0) & (h.t_x > 0),
+    "have a negative weight": lambda h: h.weight < 0,
+}
+
+
+def _refuse(histories: Histories) -> None:
+    counts = dict.fromkeys(_WRONG, 0)
+    for rows in blocks(len(histories)):
+        part = histories.at(rows)
+        for what, is_wrong in _WRONG.items():
+            counts[what] += int(np.count_nonzero(is_wrong(part)))
+    for what, count in counts.items():
+        if count:
+            raise ValueError(f"{count} of {len(histories)} histories {what}")
 
 
 def distinct(histories: Histories) -> Histories:
@@ -120,3 +139,9 @@ def drawn(count: int, size: int | None, seed: int) -> Keys | slice:
         return slice(None)
     places = (np.arange(size) + np.random.default_rng(seed).random(size)) * (count / size)
     return np.minimum(places.astype(np.int64), count - 1)
+
+
+def taken(X: Matrix, places: Keys | slice) -> Matrix:
+    """These rows of a matrix."""
+    given = np.asarray(X)
+    return given if isinstance(places, slice) else np.take(given, places, axis=0)

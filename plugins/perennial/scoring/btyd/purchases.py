@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from perennial.scoring.btyd.histories import Histories, Keys, distinct, drawn, histories_of, sample
+from perennial.scoring.btyd.histories import Histories, Keys, blocks, distinct, drawn, histories_of, sample, taken
 from perennial.scoring.btyd.optimum import Objective, doubts, is_inside, maximum
 from perennial.scoring.features import Matrix
 
@@ -63,7 +65,7 @@ class PurchaseModel(BaseEstimator):
         places = drawn(len(X), self.max_rows, self.seed)
         total = float(len(X) if sample_weight is None else np.sum(sample_weight))
         weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)[places]
-        return histories_of(np.asarray(X)[places], weight), total
+        return histories_of(taken(X, places), weight), total
 
     def with_parameters(self, **parameters: float) -> Self:
         """Set the parameters by hand, as a paper prints them. Raises ValueError for a missing, unknown or odd one."""
@@ -98,34 +100,45 @@ class PurchaseModel(BaseEstimator):
         """Expected purchases within `horizon` after T, given the history. Zero for horizon 0."""
         return self.expected_purchases_at(X, (horizon,))[:, 0]
 
-    def expected_purchases_at(self, X: Matrix, horizons: tuple[float, ...]) -> Matrix:
-        """Rows x horizons: `expected_purchases` for several horizons at little more than the cost of one."""
+    def expected_purchases_at(self, X: Matrix, horizons: tuple[float, ...], *, rate_per_unit: float = 0.0) -> Matrix:
+        """Rows x horizons: `expected_purchases` for several horizons at little more than the cost of one.
+
+        With a rate, a purchase t after T counts e^(-rate_per_unit * t).
+        """
         histories = histories_of(X)
-        pairs, place = _pairs(histories)
-        future = np.column_stack([self._future(pairs, _checked(horizon)) for horizon in horizons])
-        return np.asarray(self._alive(histories)[:, None] * future[place], dtype=np.float64)
+        pairs = _Pairs.of(histories)
+        future = [self._discounted(pairs.rows, _checked(horizon), rate_per_unit) for horizon in horizons]
+        return self._times_alive(histories, pairs, future)
+
+    def _times_alive(self, histories: Histories, pairs: _Pairs, future: Sequence[Matrix]) -> Matrix:
+        """Each future, looked up by place, times the chance of being alive; in blocks that stay in the cache."""
+        found = np.empty((len(histories), len(future)), order="F")
+        for rows in blocks(len(histories)):
+            place, alive = pairs.place(histories, rows), self._alive(histories.at(rows))
+            for column, counts in enumerate(future):
+                found[rows, column] = alive * counts[place]
+        return found
+
+    def _discounted(self, pairs: Histories, horizon: float, rate: float) -> Matrix:
+        """By parts: e^(-rate h) E(h) + rate * integral of e^(-rate t) E(t), by Gauss-Legendre on five points."""
+        found: Matrix = self._future(pairs, horizon)
+        if rate == 0:
+            return found
+        found = found * np.exp(-rate * horizon)
+        times = horizon * (_DISCOUNT_NODES + 1) / 2
+        for t, weight in zip(times, _DISCOUNT_WEIGHTS * rate * horizon / 2, strict=True):
+            found += weight * np.exp(-rate * t) * self._future(pairs, float(t))
+        return found
 
     def p_any(self, X: Matrix, horizon: float) -> Matrix:
         """P(X(horizon) >= 1): chance of at least one purchase within `horizon` after T, given the history."""
         histories = histories_of(X)
-        pairs, place = _pairs(histories)
-        return np.asarray(self._alive(histories) * self._any(pairs, _checked(horizon))[place], dtype=np.float64)
+        pairs = _Pairs.of(histories)
+        return self._times_alive(histories, pairs, [self._any(pairs.rows, _checked(horizon))])[:, 0]
 
     def predict(self, X: Matrix, horizon: float) -> Matrix:
         """`expected_purchases`."""
         return self.expected_purchases(X, horizon)
-
-    def discounted_purchases(self, X: Matrix, horizon: float, *, rate_per_unit: float = 0.0) -> Matrix:
-        """Expected purchases within `horizon`, each weighed by e^(-rate_per_unit * time from T).
-
-        By parts: e^(-rate h) E(h) + rate * integral of e^(-rate t) E(t), by Gauss-Legendre on five points.
-        """
-        if rate_per_unit == 0:
-            return self.expected_purchases(X, horizon)
-        times = _checked(horizon) * (_DISCOUNT_NODES + 1) / 2
-        found = self.expected_purchases_at(X, (*times.tolist(), horizon))
-        weights = rate_per_unit * horizon / 2 * _DISCOUNT_WEIGHTS * np.exp(-rate_per_unit * times)
-        return np.asarray(found @ np.append(weights, np.exp(-rate_per_unit * horizon)), dtype=np.float64)
 
     def expected_cumulative(self, times: Matrix) -> Matrix:
         """Expected repeat purchases of a new client up to each time since her first purchase (0 before it)."""
@@ -162,18 +175,41 @@ def _checked(horizon: float) -> float:
     return float(horizon)
 
 
-def _pairs(histories: Histories) -> tuple[Histories, Keys]:
-    """The distinct (x, T), on which alone the future of a client who is alive depends, and each row's place in them."""
-    x, age = histories.x, histories.T
-    width = int(age.max(initial=0.0)) + 1
-    cells = (x.max(initial=0.0) + 1) * width
-    if len(x) and cells <= 4 * len(x) + 1e6 and (age == np.floor(age)).all():
-        keys = (x * width + age).astype(np.int64)
+@dataclass(frozen=True)
+class _Pairs:
+    """The distinct (x, T), on which alone the future of a client who is alive depends: `rows`, and how to find them.
+
+    `number` gives, for x * `width` + T in whole days, the place in `rows`; None: the rows are all of them, in order.
+    """
+
+    rows: Histories
+    number: Keys | None
+    width: int
+
+    @classmethod
+    def of(cls, histories: Histories) -> _Pairs:
+        """In blocks, so that no further column as long as the histories is made."""
+        width = int(histories.T.max(initial=0.0)) + 1
+        cells = (histories.x.max(initial=0.0) + 1) * width
+        if not len(histories) or cells > 4 * len(histories) + 1e6 or not _whole(histories.T):
+            return cls(histories, None, width)
         there = np.zeros(int(cells), dtype=np.bool_)
-        there[keys] = True
+        for rows in blocks(len(histories)):
+            there[_codes(histories.at(rows), width)] = True
         codes = np.flatnonzero(there)
         number = np.zeros(int(cells), dtype=np.int64)
         number[codes] = np.arange(len(codes))
-        ages = (codes % width).astype(np.float64)
-        return Histories((codes // width).astype(np.float64), ages, ages, np.ones(len(codes))), number[keys]
-    return histories, np.arange(len(x))
+        x, age = (part.astype(np.float64) for part in np.divmod(codes, width))
+        return cls(Histories(x, age, age, np.ones(len(codes))), number, width)
+
+    def place(self, histories: Histories, rows: slice) -> Keys | slice:
+        """Where the pairs of these rows stand."""
+        return rows if self.number is None else self.number[_codes(histories.at(rows), self.width)]
+
+
+def _codes(histories: Histories, width: int) -> Keys:
+    return np.asarray((histories.x * width + histories.T).astype(np.int64))
+
+
+def _whole(values: Matrix) -> bool:
+    return all(bool((values[rows] == np.floor(values[rows])).all()) for rows in blocks(len(values)))

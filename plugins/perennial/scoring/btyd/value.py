@@ -31,11 +31,8 @@ def lifetime_values(
     as independent (Fader and Hardie 2013): check their correlation. NaN where spend is unknown.
     """
     units = tuple(days / days_per_unit for days in horizons_days)
-    if discount_rate_annual:
-        rate = rate_per_day(discount_rate_annual) * days_per_unit
-        counts = np.column_stack([purchases.discounted_purchases(X, h, rate_per_unit=rate) for h in units])
-    else:
-        counts = purchases.expected_purchases_at(X, units)
+    rate = rate_per_day(discount_rate_annual) * days_per_unit
+    counts = purchases.expected_purchases_at(X, units, rate_per_unit=rate)
     return np.asarray(counts * spend.predict(spent)[:, None], dtype=np.float64)
 
 

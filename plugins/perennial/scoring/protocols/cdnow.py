@@ -20,6 +20,7 @@ from perennial.scoring.btyd.bgnbd import BetaGeoNBD
 from perennial.scoring.btyd.choose import WORDS, passed_over
 from perennial.scoring.btyd.features import histories_of_features
 from perennial.scoring.btyd.gamma_gamma import GammaGamma
+from perennial.scoring.btyd.histories import Keys
 from perennial.scoring.btyd.nbd import NBD
 from perennial.scoring.btyd.pareto import ParetoNBD
 from perennial.scoring.btyd.purchases import PurchaseModel
@@ -139,7 +140,7 @@ class _Counter:
         when = day.astype(np.int64)[rows]
         self._sum(who, when, np.nan_to_num(np.asarray(batch.column("revenue"), dtype=np.float64)[rows]))
 
-    def _sum(self, who: Matrix, when: Matrix, revenue: Matrix) -> None:
+    def _sum(self, who: Keys, when: Keys, revenue: Matrix) -> None:
         np.minimum.at(self.first, who, when)
         again = when > self.first[who]
         before, recent = when < self.cut, (when < self.cut) & (when >= self.cut - self.horizon)
@@ -172,8 +173,6 @@ def _models(cohort: Cohort, cut: str, sentences: list[str], refused: list[str], 
         if reason:
             refused.append(f"{cut}: {WORDS[kind]}: {reason}")
             continue
-        chosen = f"{_shown(model.parameters_)}; log-likelihood {model.log_likelihood_:,.2f}"
-        sentences.append(f"{cut}: {WORDS[kind]}: {chosen}")
         if kind is BetaGeoNBD:
             sentences.append(f"{cut}: {_alive_ranks(model, cohort)}")
         found.append(forecast(model, spend, cohort, seconds))
@@ -204,7 +203,7 @@ def forecast(model: PurchaseModel, spend: Matrix, cohort: Cohort, seconds: float
     born, clients = np.unique(cohort.first, return_counts=True)
     since = (week_ends(cohort)[:, None] - 1 - born) / cohort.unit_days
     curve = model.expected_cumulative(since) @ clients
-    chosen = _shown(model.parameters_)
+    chosen = f"{_shown(model.parameters_)}; log-likelihood {model.log_likelihood_:,.2f}"
     return Forecast(f"{WORDS[type(model)]} x Gamma-Gamma", purchases, purchases * spend, curve, chosen, seconds)
 
 
