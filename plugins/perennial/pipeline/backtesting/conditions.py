@@ -27,6 +27,10 @@ _ALLOWED: tuple[type[exp.Expr], ...] = (
     exp.Contains, exp.Concat, exp.DPipe, exp.Year, exp.Month, exp.Day, exp.DayOfWeek, exp.Date, exp.RegexpLike,
     exp.Extract, exp.Var, exp.Escape, exp.ArrayContains,
 )  # fmt: skip
+_TRUTHS = (
+    exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.And, exp.Or, exp.Not, exp.Between, exp.In, exp.Is, exp.Like,
+    exp.ILike, exp.Boolean, exp.StartsWith, exp.EndsWith, exp.Contains, exp.RegexpLike, exp.Case,
+)  # fmt: skip
 _QUERIES = (exp.Query, exp.Subquery, exp.Exists, exp.Command, exp.DDL, exp.Drop, exp.Set, exp.Table, exp.Star)
 _TEXT_TESTS = (
     exp.Like, exp.ILike, exp.StartsWith, exp.EndsWith, exp.Lower, exp.Upper, exp.Trim, exp.Length, exp.Substring,
@@ -52,6 +56,8 @@ def condition_sql(
             raise ConfigError(Problem(where, f"{problem} is not allowed in a condition", _LANGUAGE))
         if isinstance(node, exp.Column):
             _require_known(node, by_lower, where)
+    if not isinstance(tree.unnest(), _TRUTHS):
+        raise ConfigError(Problem(where, f"{_shown(tree)} is neither true nor false", _LANGUAGE))
     root = exp.Paren(this=tree)
     for node in list(root.find_all(exp.Column)):
         name = by_lower[node.name.lower()]

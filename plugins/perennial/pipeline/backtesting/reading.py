@@ -107,7 +107,7 @@ def _read(connection: Any, dataset: DataSet, where: Place, folder: Path) -> Give
         for index, text in enumerate(dataset.filters)
     ]
     given = Given(connection, columns, sniffed)
-    _fill(given, dataset, scans, conditions)
+    _fill(given, dataset, where, scans=scans, conditions=conditions)
     return given
 
 
@@ -263,7 +263,9 @@ def _require_columns(dataset: DataSet, columns: Mapping[str, str], where: Place)
         raise ConfigError(problems)
 
 
-def _fill(given: Given, dataset: DataSet, scans: Sequence[tuple[str, str]], conditions: Sequence[str]) -> None:
+def _fill(
+    given: Given, dataset: DataSet, where: Place, *, scans: Sequence[tuple[str, str]], conditions: Sequence[str]
+) -> None:
     """Make `given`, and count what each condition leaves."""
     connection = given.connection
     views = " union all by name ".join(f"select * from {scan}{condition}" for scan, condition in scans)
@@ -277,9 +279,12 @@ def _fill(given: Given, dataset: DataSet, scans: Sequence[tuple[str, str]], cond
     kept = f" where {' and '.join(conditions)}" if conditions else ""
     distinct = "distinct " if dataset.drop_exact_duplicates else ""
     connection.execute(f"create table given as select {distinct}* from arriving{kept}")
+    left = int(connection.execute("select count(*) from given").fetchone()[0])
     if dataset.drop_exact_duplicates:
-        left = connection.execute("select count(*) from given").fetchone()[0]
-        given.counts["rows without exact duplicates"] = int(left)
+        given.counts["rows without exact duplicates"] = left
+    if not left:
+        told = ", ".join(f"{name} {count:,}" for name, count in given.counts.items())
+        raise BatchRefused(Problem(where("filters"), f"no row is left ({told})", "see the files, where and filters"))
 
 
 def actual(columns: Mapping[str, str], name: str) -> str:

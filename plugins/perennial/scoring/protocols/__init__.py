@@ -65,9 +65,10 @@ class Transactions(Protocol):
         """Purchases by client and day: client_id, ordered_on, orders, revenue, units; by client and day (L26)."""
 
     def lines(self) -> Iterator[pa.RecordBatch]:
-        """Purchase lines: client_id, ordered_on, order_id, product_id, category, units, revenue, in that order of keys.
+        """Purchase lines: client_id, ordered_on, order_id, product_id, cancelled_on, category, units, revenue.
 
-        One row per order and product. Without a product column there is none.
+        By client. A row per order and product, and per day on which a part was cancelled (null: it stands). Without a product
+        column there is none.
         """
 
 
