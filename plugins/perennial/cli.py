@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "land": Command("land", "drop files of the demo shop, or of a folder, into the landing zone"),
     "run": Command("run", "the chain of a day without the scheduler: ingest, build, score, plan, export"),
     "lists": Command("lists", "the campaigns of a day: who was picked, who was refused and why, where the lists are"),
+    "approve": Command("approve", "let a list that is held go out: up to a ceiling, until it expires, with a reason"),
     "segments": Command("segments", "who is meant: list, check and preview segments, before a card stands on them"),
     "explain": Command(
         "explain", "one client on one day: metrics, scores with reasons, segments, each campaign's rule"

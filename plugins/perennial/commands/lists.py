@@ -65,6 +65,9 @@ def show(settings: Settings, as_of: date | None = None) -> None:
     ]
     title = f"Campaigns of {found['as_of']} (expected value in {found['currency']})"
     output.print_table(columns, rows, title=title)
+    for one in found["campaigns"]:
+        if one.test:
+            print(f"test of {one.campaign_id}: {one.test}")
     if not found["lists"]:
         print("No list was handed over for this day.")
         return

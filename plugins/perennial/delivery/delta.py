@@ -13,6 +13,7 @@ from perennial.core.errors import ContractViolation, Problem
 from perennial.delivery.reasons import REASONS
 from perennial.delivery.records import ACTIONS, OUTCOMES, Batches, ChangeSet, Counts
 from perennial.delivery.rows import CURRENT, DESIRED, ROWS, ListSpec, changes_sql, desired_sql, rows_sql
+from perennial.ledger.approvals import Approval
 from perennial.warehouse.engine import Published
 
 _HISTORY = "d_history"
@@ -43,17 +44,20 @@ def compute(
     history: Callable[[], Iterable[pa.RecordBatch]],
     policy: PolicyFile,
     last_size: int | None,
+    *,
+    approval: Approval | None = None,
 ) -> Delta:
     """Compare the desired state with what was accepted.
 
     `history()` gives what was accepted of this list: client_id, action, row_hash, as_of, nth (the order); of a send
     list only that of its own date. `last_size` is the size of the send list of the last date before, None if there
-    is none. Raises ContractViolation when the sum of the list would not be right (L15).
+    is none; `approval` is a person's word on it. Raises ContractViolation when the sum of the list would not be right
+    (L15).
     """
     _load_current(published, history())
     published.execute(f"create or replace temp table {DESIRED} as {desired_sql(spec)}")
     published.execute(f"create or replace temp table {ROWS} as {rows_sql(spec)}")
-    _hold_back(published, spec, policy, last_size)
+    _hold_back(published, policy, _last(published, spec, last_size), approval)
     counts, actions = _count(published, spec)
     changes = changes_sql(spec)
     return Delta(
@@ -84,8 +88,19 @@ having arg_max(action, nth) <> 'remove'
 """)
 
 
-def _hold_back(published: Published, spec: ListSpec, policy: PolicyFile, last_size: int | None) -> None:
-    """L11: removals wait when too many would go, additions beyond the limit wait; the best ones inside it go."""
+def _last(published: Published, spec: ListSpec, last_size: int | None) -> int | None:
+    """How large the list was before: what its growth is compared with; None: there is nothing to compare with."""
+    if spec.list_type == "send":
+        return last_size
+    before = published.query(f"select count(*) as n from {ROWS} where is_from_before").column("n")[0].as_py()
+    return before or None
+
+
+def _hold_back(published: Published, policy: PolicyFile, last: int | None, approval: Approval | None) -> None:
+    """L11: removals wait when too many would go, additions beyond the limit wait; the best ones inside it go.
+
+    An approval lets as many through as its ceilings say, and no more: a list that grew on since it was given waits.
+    """
     sizes = published.query(f"""
 select
     count(*) filter (where is_from_before) as before,
@@ -94,14 +109,15 @@ select
 from {ROWS}
 """).to_pylist()[0]
     # A withdrawal is each client's own word and never waits (L9).
-    if sizes["leaving"] > policy.max_list_shrink * sizes["before"]:
+    most_leaving = max(policy.max_list_shrink * sizes["before"], approval.removals if approval else 0)
+    if sizes["leaving"] > most_leaving:
         published.execute(
             f"update {ROWS} set outcome = 'pending', reason = 'held_shrink' where outcome = 'remove' and not is_urgent"
         )
-    last = last_size if spec.list_type == "send" else (sizes["before"] or None)
     if last is not None:
         added = sizes["added_today"]
         limit = math.floor(policy.max_list_growth * max(last, policy.growth_counts_from))
+        limit = max(limit, approval.additions if approval else 0)
         published.execute(f"""
 update {ROWS} set outcome = 'pending', reason = 'held_growth'
 where client_id in (

@@ -55,6 +55,30 @@ def drawn_in(engine: sa.Engine, experiment: str, *, until: date) -> pa.Table:
     return read_arrow(engine, query, DRAWN)
 
 
+def begun(engine: sa.Engine, experiments: Collection[str], *, until: date) -> dict[str, date]:
+    """The first business date on which anyone was assigned in each of these experiments."""
+    a = assignments.c
+    query = (
+        sa.select(a.experiment, sa.func.min(a.assigned_on))
+        .where(a.experiment.in_(sorted(experiments)), a.assigned_on <= until)
+        .group_by(a.experiment)
+    )
+    with engine.connect() as connection:
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def sizes(engine: sa.Engine, experiments: Collection[str], *, until: date) -> dict[tuple[str, str], int]:
+    """How many clients were assigned to each (experiment, arm) on business dates until `until`."""
+    a = assignments.c
+    query = (
+        sa.select(a.experiment, a.arm, sa.func.count())
+        .where(a.experiment.in_(sorted(experiments)), a.assigned_on <= until)
+        .group_by(a.experiment, a.arm)
+    )
+    with engine.connect() as connection:
+        return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+
+
 def experiments(engine: sa.Engine) -> list[str]:
     """Every experiment that anyone was assigned in."""
     with engine.connect() as connection:

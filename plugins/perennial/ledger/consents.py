@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from perennial.core.ids import digest_of
+from perennial.ledger.contact_history import read_arrow
 from perennial.ledger.tables import consent_events
 
 _ID_LENGTH = 32
@@ -135,6 +136,39 @@ def _strictest() -> sa.Select[Any]:
     status = sa.case((denied, "withdrawn"), else_="granted").label("status")
     columns = (key.c.client_id.label("client_ref"), key.c.channel, key.c.purpose)
     return sa.select(*columns, status).distinct().order_by(*columns)
+
+
+def young_grants(engine: sa.Engine, as_of: date, least_days: Mapping[str, int]) -> pa.Table:
+    """Grants that are not yet so many full days old on the date: client_ref, channel, purpose.
+
+    `least_days` by channel. The age of a grant counts from the first after the last withdrawal: saying it again makes
+    it no younger. What was granted for the channel `all` counts for each of the channels.
+    """
+    events = consent_events.c
+    key = (events.client_ref, events.channel, events.purpose)
+    withdrawn = sa.func.max(sa.case((events.status == "withdrawn", events.changed_at))).over(partition_by=key)
+    said = (
+        sa.select(*key, events.status, events.changed_at, withdrawn.label("withdrawn_at"))
+        .where(events.known_on <= as_of, events.channel.in_([*sorted(least_days), _ALL]))
+        .subquery("said")
+    ).c
+    since = sa.func.min(said.changed_at)
+    found = (
+        sa.select(said.client_ref, said.channel, said.purpose, since.label("since"))
+        .where(said.status == "granted", sa.or_(said.withdrawn_at.is_(None), said.changed_at > said.withdrawn_at))
+        .group_by(said.client_ref, said.channel, said.purpose)
+        .subquery("found")
+    ).c
+    longest = max(least_days.values())
+    limits = {**{channel: days for channel, days in least_days.items() if days}, _ALL: longest}
+    is_young = [
+        sa.and_(found.channel == channel, found.since > datetime.combine(as_of, time.max) - timedelta(days=days))
+        for channel, days in sorted(limits.items())
+    ]
+    own = (found.client_ref, found.channel, found.purpose)
+    query = sa.select(*own).where(sa.or_(*is_young)).order_by(*own)
+    schema = pa.schema([("client_id", pa.string()), ("channel", pa.string()), ("purpose", pa.string())])
+    return read_arrow(engine, query, schema)
 
 
 def _as_arrow(rows: Sequence[sa.Row[Any]]) -> pa.RecordBatch:

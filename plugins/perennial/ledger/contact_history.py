@@ -5,7 +5,7 @@ Everything comes as Arrow, read in chunks on a snapshot that keeps no writer wai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -22,9 +22,14 @@ _PAIRS = pa.schema(_PAIR)
 
 
 def accepted_before(engine: sa.Engine, as_of: date, since: date) -> pa.Table:
-    """Accepted adds of dates from `since` to the day before `as_of`: campaign_id, client_id, channel, contacted_on."""
+    """Adds of dates from `since` to the day before `as_of`: campaign_id, client_id, channel, contacted_on.
+
+    Accepted ones, and those of which nobody knows whether the tool took them: a cap rather counts one too many.
+    """
     d = deliveries.c
-    query = sa.select(d.campaign_id, d.client_id, d.channel, d.as_of).where(*_accepted_adds(), d.as_of < as_of)
+    query = sa.select(d.campaign_id, d.client_id, d.channel, d.as_of).where(
+        d.state.in_(["accepted", "unknown"]), d.action == "add", d.as_of < as_of
+    )
     return read_arrow(engine, query.where(d.as_of >= since), _CONTACTS)
 
 
@@ -38,6 +43,19 @@ def accepted_by_earlier_revisions(engine: sa.Engine, run: DayRun) -> pa.Table:
         .where(*_accepted_adds(), d.as_of == run.as_of, runs.c.as_of == run.as_of, runs.c.revision < run.revision)
     )
     return read_arrow(engine, query, _PAIRS)
+
+
+def spent_since(engine: sa.Engine, since: Mapping[str, date], as_of: date) -> dict[tuple[str, str], int]:
+    """Contacts by (campaign, channel) from each campaign's first day (`since`) to the day before `as_of`."""
+    d = deliveries.c
+    found: dict[tuple[str, str], int] = {}
+    with engine.connect().execution_options(reading=True) as connection:
+        for campaign_id, first in sorted(since.items()):
+            query = sa.select(d.channel, sa.func.count()).where(
+                d.campaign_id == campaign_id, *_accepted_adds(), d.as_of >= first, d.as_of < as_of
+            )
+            found |= {(campaign_id, channel): n for channel, n in connection.execute(query.group_by(d.channel))}
+    return found
 
 
 def members_of(engine: sa.Engine, campaign_ids: Collection[str], as_of: date) -> pa.Table:

@@ -295,3 +295,52 @@ alerts = sa.Table(
     sa.Column("told_at", sa.DateTime),
     sa.Column("ended_at", sa.DateTime),
 )
+
+# A person lets a list be larger, or smaller, than the policy's guard allows (L11): up to a ceiling, for a day, until it
+# expires. Append-only: the newest of a list and date holds.
+approvals = sa.Table(
+    "approvals",
+    METADATA,
+    sa.Column("approval_id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("campaign_id", sa.String(60), nullable=False),
+    sa.Column("channel", sa.String(20), nullable=False),
+    sa.Column("as_of", sa.Date, nullable=False),
+    sa.Column("additions", sa.BigInteger, nullable=False),  # at most so many clients are added on the day
+    sa.Column("removals", sa.BigInteger, nullable=False),  # at most so many are removed
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("approved_by", sa.String(120), nullable=False),
+    sa.Column("approved_at", sa.DateTime, nullable=False),
+    sa.Column("expires_at", sa.DateTime, nullable=False),
+    sa.Index("ix_approvals_campaign_id", "campaign_id", "channel", "as_of"),
+    sqlite_autoincrement=True,
+)
+
+# Who must not be addressed whatever she consented to (dead, a hard bounce, a court's order): append-only, the later
+# entry about a record and channel holds.
+suppressions = sa.Table(
+    "suppressions",
+    METADATA,
+    sa.Column("suppression_id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("client_ref", sa.String(16), nullable=False),
+    sa.Column("channel", sa.String(20), nullable=False),  # or all
+    sa.Column("action", sa.String(8), nullable=False),  # suppress | lift
+    sa.Column("reason", sa.String(60), nullable=False),
+    sa.Column("known_on", sa.Date, nullable=False),
+    sa.Column("source", sa.String(60), nullable=False),
+    sa.Column("recorded_at", sa.DateTime, nullable=False),
+    sa.Index("ix_suppressions_client_ref", "client_ref", "channel"),
+    sqlite_autoincrement=True,
+)
+
+# What was measured of a campaign against its control, as an interval of the margin per client: the gate of pilots
+# reads it.
+campaign_effects = sa.Table(
+    "campaign_effects",
+    METADATA,
+    sa.Column("campaign_id", sa.String(60), primary_key=True),
+    sa.Column("known_on", sa.Date, primary_key=True),
+    sa.Column("low", sa.Float, nullable=False),
+    sa.Column("high", sa.Float, nullable=False),
+    sa.Column("source", sa.String(60), nullable=False),
+    sa.Column("recorded_at", sa.DateTime, nullable=False),
+)

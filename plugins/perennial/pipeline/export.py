@@ -35,6 +35,7 @@ from perennial.delivery.delta import Delta, compute, require_sum
 from perennial.delivery.protocol import Destination
 from perennial.delivery.records import Batches, CheckStep, Counts, ListKey, ListType, Receipt
 from perennial.delivery.rows import CONTACTS, Field, ListSpec
+from perennial.ledger.approvals import approval_of
 from perennial.ledger.deliveries import ListRecord, accepted, lists_of, mark
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.locks import hold
@@ -258,7 +259,8 @@ def _delta(day: _Day, spec: ListSpec, records: list[ListRecord]) -> Delta:
     # What a list holds is known by the id that it was sent under; who got a dated list, by today's.
     aliases = day.aliases if spec.list_type == "send" else day.aliases.slice(0, 0)
     history = lambda: rekeyed_batches(accepted(day.engine, mine), aliases)  # noqa: E731
-    return compute(day.published, spec, history, day.targeting.policy, last_size)
+    approval = approval_of(day.engine, key.campaign_id, key.channel, key.as_of) if day.live else None
+    return compute(day.published, spec, history, day.targeting.policy, last_size, approval=approval)
 
 
 def _spec(day: _Day, key: ListKey) -> ListSpec:

@@ -9,6 +9,7 @@ from perennial.contracts.targeting import Campaign
 from perennial.core.errors import Problem
 from perennial.core.yamlfile import YamlDocument
 from perennial.targeting.catalogue import Catalogue, nearest
+from perennial.targeting.policy_problems import card_policy_problems
 
 MERGE_FIELDS = frozenset({"first_name", "next_product", "offer_code"})
 Where = Callable[..., str]
@@ -20,6 +21,7 @@ def card_problems(
     """Every mistake in one card that its shape does not show; `where(*keys)` is file:line:field."""
     yield from _channel_problems(card, where, policy)
     yield from _merge_field_problems(card, where, catalogue)
+    yield from card_policy_problems(card, where)
     if card.schedule.window_days and card.schedule.anniversary_of is None:
         yield Problem(
             where("schedule", "window_days"),

@@ -16,6 +16,7 @@ from perennial.core.settings import Settings
 from perennial.core.yamlfile import YamlDocument, read_yaml, validate
 from perennial.targeting.cards import card_problems, policy_problems
 from perennial.targeting.catalogue import Catalogue
+from perennial.targeting.policy_problems import policy_name_problems
 from perennial.targeting.rules import Rule, compile_rule
 
 AUDIENCE_PREFIX = "a__"
@@ -117,10 +118,14 @@ def load_targeting(settings: Settings, catalogue: Catalogue | None = None) -> Ta
         catalogue = catalogue.with_responses(one.item.id for one in cards)
     segments, rules = _check_segments(placed, catalogue, problems)
     audiences = _check_campaigns(cards, policy, _Compiling(catalogue, {one.item.id for one in placed}, problems))
+    if policy is not None:
+        document = read_yaml(settings.config_dir / "policy.yml")
+        campaigns, known = [one.item.id for one in cards], [one.item.id for one in placed]
+        problems.extend(policy_name_problems(policy, document, campaigns, known))
     if policy is None or problems:
         raise ConfigError(problems)
-    campaigns = sorted((one.item for one in cards), key=lambda card: card.id)
-    return Targeting(tuple(segments), tuple(campaigns), policy, rules, audiences)
+    in_order = sorted((one.item for one in cards), key=lambda card: card.id)
+    return Targeting(tuple(segments), tuple(in_order), policy, rules, audiences)
 
 
 def _read_policy(config_dir: Path, problems: list[Problem]) -> PolicyFile | None:

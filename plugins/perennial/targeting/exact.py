@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -28,13 +32,14 @@ def solve(pool: Pool, *, nodes: int) -> Solved | None:
 
     rows = [*_cap_rows(pool), *_clash_rows(pool), *_limit_rows(pool)]
     constraints = [LinearConstraint(_matrix(rows, len(pool.client)), ub=[row[2] for row in rows])] if rows else []
-    found = milp(
-        -pool.worth / MICRO,
-        constraints=constraints,
-        integrality=np.ones(len(pool.client)),
-        bounds=Bounds(0, 1),
-        options={"node_limit": nodes, "mip_rel_gap": 0.0},
-    )
+    with _without_output():
+        found = milp(
+            -pool.worth / MICRO,
+            constraints=constraints,
+            integrality=np.ones(len(pool.client)),
+            bounds=Bounds(0, 1),
+            options={"node_limit": nodes, "mip_rel_gap": 0.0},
+        )
     if found.x is None:
         return None
     pairs = np.flatnonzero(np.rint(found.x))
@@ -42,6 +47,20 @@ def solve(pool: Pool, *, nodes: int) -> Solved | None:
         return None
     bound = -found.mip_dual_bound if found.mip_dual_bound is not None else np.inf
     return Solved(pairs, float(np.ceil(bound * MICRO + 0.5)))
+
+
+@contextmanager
+def _without_output() -> Iterator[None]:
+    """HiGHS 1.x writes a line of debugging straight to the process's standard output, where JSON may be expected."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 _Row = tuple[Ints, Any, float]

@@ -48,6 +48,18 @@ _SENTENCES = {
     "no_address": "has no address in any channel of the campaign",
     "no_consent": "gave no consent to any channel of the campaign that reaches them",
     "score_missing": "has no score for this day, and the campaign stands on it",
+    "suppressed": "must not be addressed, whatever was consented to",
+    "consent_too_young": "gave the consent too few days ago",
+    "too_young": "is younger than the policy's least age",
+    "open_complaint": "has a complaint that is not settled",
+    "open_ticket": "has a service ticket that is not closed",
+    "account_contacted": "another person of the company was contacted within the policy's days",
+    "other_contact_person": "another person of the company is contacted today",
+    "pilot_waits": "waits for the verdict on the campaign's pilot",
+    "pilot_stopped": "the campaign's pilot was stopped",
+    "quiet_day": "nobody of the client's country is contacted on this day",
+    "campaign_budget": "the campaign's budget went to clients who expect more",
+    "day_budget": "the day's budget went to contacts that expect more",
     "cool_down": "had this campaign too recently",
     "no_next_product": "there is no product left to propose",
     "below_minimum_value": "the expected value of a contact is below the policy's minimum",
@@ -62,7 +74,14 @@ _SENTENCES = {
 def sentence(rule: str) -> str:
     """What a rule of `campaign_outcomes` (or of `explain`) means for a client."""
     if rule.startswith("lost_to_"):
-        return f"the contact of the day went to {rule.removeprefix('lost_to_')}, which expects more of it"
+        return f"the contact of the day went to {rule.removeprefix('lost_to_')}"
+    if rule.startswith("capacity_"):
+        return f"the day's capacity of the channel {rule.removeprefix('capacity_')} went to contacts that expect more"
+    if rule.startswith("gap_"):
+        days, _, after = rule.removeprefix("gap_").partition("d_after_")
+        return f"was contacted by {after} less than {days} days ago"
+    if rule.startswith("exclusive_"):
+        return f"had another campaign of the group {rule.removeprefix('exclusive_')} too recently"
     if rule.startswith("cap_"):
         *channel, contacts, _, days = rule.removeprefix("cap_").split("_")
         by = f" by {' '.join(channel)}" if channel else ""

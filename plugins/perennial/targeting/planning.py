@@ -39,7 +39,7 @@ from perennial.core.sqltext import identifier
 from perennial.targeting import policy as contact_policy
 from perennial.targeting import windows
 from perennial.targeting.allotment import allot, describe, make_decided
-from perennial.targeting.arms import HELD, draw
+from perennial.targeting.arms import draw
 from perennial.targeting.catalogue import Tables
 from perennial.targeting.config import AUDIENCE_PREFIX, Targeting
 from perennial.targeting.facts import DayFacts
@@ -61,7 +61,6 @@ DRAWN = (
     "select campaign_id, client_id, arm from t_outcomes where rule = 'allocated' and arm <> 'hold_out' "
     "order by campaign_id, client_id"
 )
-__all__ = ["DRAWN", "HELD", "OUTCOMES", "decide", "first_day_of_contacts"]
 
 
 def decide(session: Session, targeting: Targeting, tables: Tables, facts: DayFacts) -> tuple[str, ...]:

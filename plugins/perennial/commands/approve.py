@@ -1,0 +1,69 @@
+"""Let a list that is held be handed over: up to a ceiling, until it expires, with a name and a reason (L11).
+
+What the list would be beyond the ceiling goes on waiting. Afterwards run the day's export again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+
+from perennial.commands import output
+
+_HOURS = 24
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("campaign", metavar="CAMPAIGN", help="the campaign's id")
+    parser.add_argument("channel", metavar="CHANNEL", help="the list's channel, such as email")
+    parser.add_argument("--additions", type=_number, default=0, metavar="N", help="at most so many may be added")
+    parser.add_argument("--removals", type=_number, default=0, metavar="N", help="at most so many may be removed")
+    parser.add_argument("--because", required=True, metavar="TEXT", help="why it is right")
+    parser.add_argument("--hours", type=_number, default=_HOURS, metavar="N", help=f"until it expires ({_HOURS})")
+    parser.add_argument("--by", default=None, metavar="NAME", help="who approves (default: the user of this machine)")
+    parser.add_argument("--as-of", type=output.day, metavar="DATE", help="the business date (default: the newest)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the approval into the ledger."""
+    from perennial.commands.days import newest_run
+    from perennial.core.errors import ConfigError, Problem
+    from perennial.core.settings import load_settings
+    from perennial.ledger.approvals import Approval, approve
+    from perennial.ledger.engine import open_ledger
+    from perennial.targeting.config import load_campaigns
+
+    settings = load_settings()
+    cards = {card.id: card for card in load_campaigns(settings)}
+    if args.campaign not in cards:
+        known = ", ".join(sorted(cards))
+        raise ConfigError(Problem("CAMPAIGN", f"no card has the id {args.campaign!r}", f"name one of {known}"))
+    if args.channel not in cards[args.campaign].channels:
+        known = ", ".join(cards[args.campaign].channels)
+        raise ConfigError(Problem("CHANNEL", f"the card has no channel {args.channel!r}", f"name one of {known}"))
+    if not args.additions and not args.removals:
+        raise ConfigError(Problem("--additions", "nothing is approved", "give --additions N or --removals N"))
+    run = newest_run(settings, args.as_of, "planned")
+    approval = Approval(
+        campaign_id=args.campaign,
+        channel=args.channel,
+        as_of=run.as_of,
+        additions=args.additions,
+        removals=args.removals,
+        reason=args.because,
+        approved_by=args.by or getpass.getuser(),
+    )
+    ends = approve(open_ledger(settings), approval, hours=args.hours)
+    print(
+        f"{args.campaign}__{args.channel} of {run.as_of}: up to {args.additions:,} additions and {args.removals:,} "
+        f"removals, until {ends:%Y-%m-%d %H:%M} UTC. Run the export again: `perennial run`, or export_lists in Airflow."
+    )
+    return 0
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("a number of 0 or more")
+    return number

@@ -1,0 +1,45 @@
+"""Who must not be addressed, whatever she consented to: append-only, with the date on which we learned of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Literal
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from perennial.core import clock
+from perennial.ledger.contact_history import read_arrow
+from perennial.ledger.tables import suppressions
+
+SUPPRESSED = pa.schema([("client_id", pa.string()), ("channel", pa.string())])
+
+
+def record(
+    engine: sa.Engine,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    action: Literal["suppress", "lift"],
+    reason: str,
+    known_on: date,
+    source: str,
+) -> int:
+    """Suppress, or lift, client records (client_ref) in a channel or in `all`; gives how many entries were made."""
+    shared = {"action": action, "reason": reason, "known_on": known_on, "source": source}
+    moment = clock.now().replace(tzinfo=None)
+    rows = [{"client_ref": ref, "channel": channel, "recorded_at": moment, **shared} for ref, channel in pairs]
+    if rows:
+        with engine.begin() as connection:
+            connection.execute(sa.insert(suppressions), rows)
+    return len(rows)
+
+
+def suppressed(engine: sa.Engine, as_of: date) -> pa.Table:
+    """Who is suppressed by what was known on the date: client_id (the record's), channel or `all`."""
+    s = suppressions.c
+    last = (
+        sa.select(sa.func.max(s.suppression_id)).where(s.known_on <= as_of).group_by(s.client_ref, s.channel).subquery()
+    )
+    query = sa.select(s.client_ref, s.channel).where(s.suppression_id.in_(sa.select(last)), s.action == "suppress")
+    return read_arrow(engine, query.order_by(s.client_ref, s.channel), SUPPRESSED)
