@@ -96,13 +96,21 @@ class Scoring(Frozen):
 
     churn_horizon_days: Annotated[int, Field(ge=1, le=730)] = 28
     value_horizon_days: Annotated[int, Field(ge=1, le=730)] = 90
+    further_value_days: tuple[Annotated[int, Field(ge=1, le=730)], ...] = (182, 365)  # value over longer horizons
+    budget_share: Annotated[float, Field(gt=0, le=1)] | None = None  # of value: what a client may cost in that time
     train_every_days: Annotated[int, Field(ge=1, le=365)] = 28
     training_cuts: Annotated[int, Field(ge=2, le=60)] = 6
     cut_step_days: Annotated[int, Field(ge=1, le=365)] = 14
     promotion: Literal["rule", "approval"] = "rule"
     stop_after_days: Annotated[int, Field(ge=1, le=3660)] = 180  # L6: no score from an older model
     drift: Drift = Drift()
+    next_product_level: Literal["product", "category"] = "product"  # what the next product is: products, or categories
     seed: int = 20171001
+
+    @property
+    def all_value_days(self) -> tuple[int, ...]:
+        """Every horizon of value, the main one first, each once."""
+        return tuple(dict.fromkeys((self.value_horizon_days, *self.further_value_days)))
 
 
 class Windows(Frozen):

@@ -19,9 +19,12 @@ from perennial.warehouse.engine import Published
 
 if TYPE_CHECKING:  # scikit-learn is imported inside the steps: 1.7 s
     from perennial.scoring.frames import Frame
-    from perennial.scoring.tasks import Task
+    from perennial.scoring.next_purchase.training import NextPurchaseTask
+    from perennial.scoring.tasks import Task as FeatureTask
     from perennial.scoring.training import Trained
     from perennial.scoring.uplift.training import ResponseTask
+
+    Task = FeatureTask | NextPurchaseTask
 
 _APPROVE = "perennial models approve"
 
@@ -167,9 +170,10 @@ def _compare(  # noqa: PLR0917
 ) -> str | None:
     """Put the champion's figures on the card; gives why the challenger is worse, or None."""
     from perennial.scoring.champion import beside_champion
+    from perennial.scoring.next_purchase.training import NextPurchaseTask
     from perennial.scoring.store import load
 
-    if used is None or trained.scorer is None:
+    if used is None or trained.scorer is None or isinstance(task, NextPurchaseTask):
         return None
     champion = load(settings.home / used.artefact)
     compared = beside_champion(task, trained, rows, used.card, champion, as_of=run.as_of, seed=settings.scoring.seed)

@@ -31,6 +31,11 @@ followed as (
             and days.ordered_on <= observed.as_of_date + {{ churn_days }}
             and (days.voided_on is null or days.voided_on > observed.as_of_date + {{ churn_days }})
         ) as order_days,
+        min(days.ordered_on) filter (
+            where days.orders > 0
+            and days.ordered_on <= observed.as_of_date + {{ churn_days }}
+            and (days.voided_on is null or days.voided_on > observed.as_of_date + {{ churn_days }})
+        ) as next_order_on,
         coalesce(
             sum(days.revenue) filter (where days.ordered_on <= observed.as_of_date + {{ value_days }}), 0
         ) as revenue
@@ -53,6 +58,10 @@ final as (
             when observed.churn_horizon_observed
                 then cast(case when followed.order_days > 0 then 1 else 0 end as bigint)
         end as bought_next_churn_horizon,
+        case
+            when observed.churn_horizon_observed
+                then cast(coalesce(followed.next_order_on - observed.as_of_date, {{ churn_days }} + 1) as bigint)
+        end as days_to_next_order,
         case
             when observed.value_horizon_observed then {{ amount_of('coalesce(followed.revenue, 0)') }}
         end as revenue_next_value_horizon,

@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 HISTORY_DAYS = 365
+_KNOWN = "next_known_items"
 NEVER = 2**31 - 1  # the day on which a line that stands was cancelled
 _ITEM = {"product": "l.product_key", "category": "p.category"}
 _JOIN = {"product": "", "category": "inner join dim_products as p on p.product_key = l.product_key"}
@@ -28,7 +29,7 @@ _JOIN = {"product": "", "category": "inner join dim_products as p on p.product_k
 _LINES = """
 select
     l.client_id,
-    {item} as item,
+    {place} as item,
     l.ordered_on,
     l.cancelled_on,
     cast(l.revenue as double precision) as revenue,
@@ -51,6 +52,9 @@ class Reader(Protocol):
 
     def batches(self, sql: str, params: dict[str, Any], rows: int) -> Iterator[pa.RecordBatch]:
         """The result in batches."""
+
+    def register(self, name: str, data: pa.Table) -> None:
+        """Make an Arrow table a temporary relation."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +81,36 @@ def since_epoch(day: date) -> int:
     return (day - date(1970, 1, 1)).days
 
 
+def known_items(reader: Reader, keys: pa.Array) -> None:
+    """Make the products of a model a temporary relation: `lines_of(..., known=True)` then gives their places."""
+    places = pa.array(np.arange(len(keys)), pa.int64())
+    reader.register(_KNOWN, pa.table({"item": keys, "place": places}))
+
+
 def lines_of(
-    reader: Reader, until: date, *, level: Level, days: int = HISTORY_DAYS, share: float = 1.0, rows: int = 200_000
+    reader: Reader,
+    until: date,
+    *,
+    level: Level,
+    days: int = HISTORY_DAYS,
+    share: float = 1.0,
+    rows: int = 200_000,
+    known: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """Sale lines of the `days` days up to `until`, by client. `share` below 1: of clients whose hash is below it."""
+    """Sale lines of the `days` days up to `until`, by client. `share` below 1: of clients whose hash is below it.
+
+    `known`: of the products of `known_items` alone, by their place.
+    """
     sample = f"and substr(md5(l.client_id), 1, 4) < '{round(share * 65536):04x}'" if share < 1 else ""
-    sql = _LINES.format(item=_ITEM[level], join=_JOIN[level], sample=sample)
+    item, join = _ITEM[level], _JOIN[level]
+    if known:
+        join += f" inner join {_KNOWN} as k on k.item = {item}"
+    sql = _LINES.format(item=item, place="k.place" if known else item, join=join, sample=sample)
     return reader.batches(sql, {"after": until - timedelta(days=days), "until": until}, rows)
 
 
-def chunks_of(batches: Iterable[pa.RecordBatch], keys: pa.Array) -> Iterator[History]:
-    """Batches as chunks of whole clients; lines of products that are not among `keys` are left out."""
+def chunks_of(batches: Iterable[pa.RecordBatch]) -> Iterator[History]:
+    """Batches of known products (`lines_of(..., known=True)`) as chunks of whole clients."""
     kept: pa.Table | None = None
     for batch in batches:
         if not batch.num_rows:
@@ -96,22 +119,26 @@ def chunks_of(batches: Iterable[pa.RecordBatch], keys: pa.Array) -> Iterator[His
         table = table if kept is None else pa.concat_tables([kept, table])
         whole = int(pc.index(table.column("client_id"), table.column("client_id")[-1]).as_py())
         if whole:
-            yield history_of(table.slice(0, whole), keys)
+            yield history_of(table.slice(0, whole))
         kept = table.slice(whole).combine_chunks()
     if kept is not None and kept.num_rows:
-        yield history_of(kept, keys)
+        yield history_of(kept)
 
 
-def history_of(table: pa.Table, keys: pa.Array) -> History:
-    """A table (client_id, item, ordered_on, cancelled_on, revenue, units), ordered by client, as a History."""
-    place = pc.index_in(table.column("item").combine_chunks().cast(pa.string()), value_set=keys)
-    table = table.filter(pc.is_valid(place))
+def history_of(table: pa.Table, keys: pa.Array | None = None) -> History:
+    """A table (client_id, item, ordered_on, cancelled_on, revenue, units), ordered by client, as a History.
+
+    With `keys` the items are texts, of which those among `keys` are taken; without, places.
+    """
+    if keys is not None:
+        place = pc.index_in(table.column("item").combine_chunks().cast(pa.string()), value_set=keys)
+        table = table.drop_columns("item").append_column("item", place).filter(pc.is_valid(place))
     clients = table.column("client_id").combine_chunks().cast(pa.string()).dictionary_encode()
     cancelled = pc.fill_null(_days(table.column("cancelled_on")), NEVER)
     return History(
         clients=clients.dictionary,
         row=_ints(clients.indices),
-        item=_ints(place.drop_null()),
+        item=_ints(table.column("item")),
         day=_ints(_days(table.column("ordered_on"))),
         void=_ints(cancelled),
         revenue=_floats(table.column("revenue")),

@@ -12,7 +12,7 @@ FIGURES = ("hit_rate", "recall", "ndcg", "mrr")
 
 def ranks(row: Ints, score: Floats) -> tuple[Ints, Ints]:
     """(order, rank): rows by client and falling score, equal ones as they came; the rank within the client from 0."""
-    order = np.lexsort((np.arange(len(row)), -score, row))
+    order = np.lexsort((-score, row))
     ordered = row[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(row) else np.empty(0, dtype=np.int64)
     sizes = np.diff(np.r_[starts, len(row)])

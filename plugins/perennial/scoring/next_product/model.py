@@ -14,7 +14,7 @@ from perennial.scoring.next_product.items import Items, going_together, items_of
 from perennial.scoring.next_product.pairs import Pairs, bought_between, pairs_at, places_in
 from perennial.scoring.next_product.ranker import Ranker, RankerKind
 
-MAX_ROWS = 80_000  # candidates that a ranker is fitted on
+MAX_ROWS = 60_000  # candidates that a ranker is fitted on
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,17 @@ def view_of(pairs: Pairs, today: int, count: int, horizon_days: int) -> View:
     return View(today, items, going_together(pairs, items, most_bought(items)))
 
 
-def cut_at(history: History, today: int, count: int, horizon_days: int) -> Cut:
-    """The cut at the end of a day: view and candidates with nothing from after it, hits from the horizon after it."""
+def cut_at(history: History, today: int, count: int, horizon_days: int, most_clients: int) -> Cut:
+    """The cut at the end of a day: view and candidates with nothing from after it, hits from the horizon after it.
+
+    The view is made of all clients, the candidates of the first `most_clients` by id (a hash).
+    """
     pairs = pairs_at(history, today, count)
     view = view_of(pairs, today, count, horizon_days)
+    pairs = pairs.first(most_clients)
     candidates = {"repeat": repeats(pairs, view.items), "new": new_ones(pairs, view.items, view.together)}
     bought = bought_between(history, today, horizon_days, count)
+    bought = bought[bought < pairs.clients * count]
     hits = {kind: was_bought(found, bought, count) for kind, found in candidates.items()}
     return Cut(view, pairs, candidates, hits, _wanted(pairs, bought, count), bought)
 
@@ -62,10 +67,10 @@ def _wanted(pairs: Pairs, bought: Ints, count: int) -> dict[str, Floats]:
     again = places_in(pairs.row * count + pairs.item, bought) >= 0
     there = np.bincount(pairs.row, minlength=pairs.clients) > 0
     row = bought // count
-    return {
-        "repeat": np.bincount(row[again], np.ones(int(again.sum())), minlength=pairs.clients),
-        "new": np.bincount(row[~again], there[row[~again]].astype(np.float64), minlength=pairs.clients),
-    }
+    again_by, new_by = (
+        np.asarray(np.bincount(row[which], minlength=pairs.clients), dtype=np.float64) for which in (again, ~again)
+    )
+    return {"repeat": again_by, "new": new_by * there}
 
 
 def was_bought(candidates: Candidates, bought: Ints, count: int) -> Floats:

@@ -35,6 +35,22 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.row)
 
+    def first(self, clients: int) -> Pairs:
+        """Those of the first so many clients."""
+        end = int(np.searchsorted(self.row, clients))
+        return Pairs(
+            clients=min(clients, self.clients),
+            row=self.row[:end],
+            item=self.item[:end],
+            days=self.days[:end],
+            first_age=self.first_age[:end],
+            last_age=self.last_age[:end],
+            short=self.short[:end],
+            long=self.long[:end],
+            revenue=self.revenue[:end],
+            units=self.units[:end],
+        )
+
     def matrix(self, values: Floats, items: int) -> sp.csr_matrix:
         """Clients x products."""
         starts = np.searchsorted(self.row, np.arange(self.clients + 1))

@@ -34,6 +34,7 @@ MERIT = "ndcg"
 MIN_CLIENTS = 100  # with a purchase before the test cut and one after it
 _MIN_DAYS = 28  # of history before a cut
 _BETTER_BY = 0.002  # a model must be better than the rule by so much where it is chosen: ties go to the simpler
+_LEARNED, _JUDGED = 2000, 20_000  # clients
 _NOISE = 2.0  # standard errors of the mean difference over clients
 
 
@@ -69,10 +70,13 @@ def days_needed(horizon_days: int) -> int:
     return HISTORY_DAYS + 3 * horizon_days
 
 
-def train_products(lines: Lines | None, *, as_of: date, horizon_days: int, level: Level, seed: int) -> TrainedProducts:
+def train_products(
+    lines: Lines | None, *, as_of: date, horizon_days: int, level: Level, seed: int, final: bool = True
+) -> TrainedProducts:
     """Train at `as_of`: rankers are chosen at as_of - 2H, tested at as_of - H, and the last ones learned there.
 
-    Uses one thread: equal lines give an equal model, byte for byte. Nothing after `as_of` is looked at.
+    Uses one thread: equal lines give an equal model, byte for byte. Nothing after `as_of` is looked at. Without
+    `final` it ends with the test.
     """
     card = _head(lines, as_of=as_of, horizon_days=horizon_days, level=level, seed=seed)
     today = since_epoch(as_of)
@@ -82,20 +86,23 @@ def train_products(lines: Lines | None, *, as_of: date, horizon_days: int, level
     count, history = len(lines.keys), lines.history
     with one_thread():
         cuts = [
-            cut_at(history, today - k * horizon_days, count, horizon_days) for k in _room(lines, today, horizon_days)
+            cut_at(history, today - k * horizon_days, count, horizon_days, _JUDGED if k == 1 else _LEARNED)
+            for k in _room(lines, today, horizon_days)
         ]
         test, development = cuts[:2]
         try:
             chosen, merits = _choose(cuts[2], development, seed) if len(cuts) > 2 else (_RULES, {})  # noqa: PLR2004
             judged = judge(test, _model(chosen, horizon_days, seed).fit(development))
-            final = _model(chosen, horizon_days, seed).fit(test)
         except ValueError as error:
             return _refused(card, str(error))
+        reason = verdict(judged)
+        card |= _findings(chosen, merits, judged)
+        card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
+        if not final:
+            return TrainedProducts(rounded(card), None, reason)
+        model = _model(chosen, horizon_days, seed).fit(test)
         now = view_of(pairs_at(history, today, count), today, count, horizon_days)
-    reason = verdict(judged)
-    card |= _findings(chosen, merits, judged)
-    card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
-    return TrainedProducts(rounded(card), NextProductScorer.of(final, now, lines.keys, level), reason)
+    return TrainedProducts(rounded(card), NextProductScorer.of(model, now, lines.keys, level), reason)
 
 
 _RULES: dict[str, RankerKind] = {"repeat": "rule", "new": "rule"}
