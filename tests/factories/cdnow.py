@@ -26,12 +26,20 @@ class Cdnow:
     repeat_days: np.ndarray  # of every repeat purchase, days since 1997-01-01
 
 
-def cdnow(path: Path) -> Cdnow:
-    """One purchase per client and day."""
-    clients: dict[str, dict[date, float]] = defaultdict(lambda: defaultdict(float))
+def purchases_by_day(path: Path) -> list[tuple[str, date, float]]:
+    """Client, day and amount: one purchase per client and day."""
+    found: dict[tuple[str, date], float] = defaultdict(float)
     for line in gzip.decompress(path.read_bytes()).decode().splitlines():
         _, client, day, _, amount = line.split()
-        clients[client][date(int(day[:4]), int(day[4:6]), int(day[6:]))] += float(amount)
+        found[client, date(int(day[:4]), int(day[4:6]), int(day[6:]))] += float(amount)
+    return [(client, day, amount) for (client, day), amount in sorted(found.items())]
+
+
+def cdnow(path: Path) -> Cdnow:
+    """The sample as the literature cuts it."""
+    clients: dict[str, dict[date, float]] = defaultdict(dict)
+    for client, day, amount in purchases_by_day(path):
+        clients[client][day] = amount
     histories, spend, bought, spent, first_day, repeats = [], [], [], [], [], []
     for client in sorted(clients):
         days = sorted(clients[client])
