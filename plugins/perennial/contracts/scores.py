@@ -6,7 +6,7 @@ import pyarrow as pa
 
 # The scores that rules of segments may name before any was made; what else is published may be named too, and
 # `response_<campaign>` of every card. A score of ours is added here.
-DECLARED_SCORES = ("churn_risk", "value_90d", "value_182d", "value_365d", "next_purchase_days")
+DECLARED_SCORES = ("churn_risk", "value_90d", "value_182d", "value_365d", "next_purchase_days", "client_budget")
 RESPONSE_PREFIX = "response_"
 
 # One row per client, date and score. `score` in churn is a probability, in value_90d an amount in the company's

@@ -164,14 +164,14 @@ class _Stages:
     base_ = 0.0
 
     def __init__(self, member: Spending, columns: Groups) -> None:
-        self.member = member
+        self.chances = member.chance_
         self.amount = TreeContributions(member.amount_, columns)
         self.chance = TreeContributions(member.chance_, columns) if member.chance_ is not None else None
 
     def of(self, prepared: Matrix) -> Matrix:
         """Rows x groups."""
         found = self.amount.of(prepared)
-        if self.chance is None:
+        if self.chance is None or self.chances is None:
             return found
-        none = self.member.chance_.predict_proba(prepared)[:, 0]
+        none = self.chances.predict_proba(prepared)[:, 0]
         return np.asarray(found + none[:, None] * self.chance.of(prepared), dtype=np.float64)
