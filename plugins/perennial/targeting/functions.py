@@ -123,7 +123,7 @@ def _quintile(compiler: Compiler, args: Sequence[exp.Expr], text: str) -> Typed:
 
 def _first(direction: str) -> Callable[[Compiler, Sequence[exp.Expr], str], Typed]:
     def write(compiler: Compiler, args: Sequence[exp.Expr], text: str) -> Typed:
-        count = _whole(compiler, args[0], f"number of {text.partition('(')[0]}", 1, _MAX_TOP)
+        count = _whole(compiler, args[0], f"number of {text.partition('(')[0].lower()}", 1, _MAX_TOP)
         by = compiler.as_number(args[1])
         eligible = f"{by} is not null"
         for among in args[2:]:

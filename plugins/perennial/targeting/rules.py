@@ -91,9 +91,20 @@ def compile_rule(
         frozenset(compiler.metrics),
         frozenset(compiler.used_segments),
         frozenset(compiler.needs),
-        node.sql(dialect="duckdb", comments=False),
+        _meaning(node),
         windowed=compiler.windows > 0,
     )
+
+
+def _meaning(node: exp.Expr) -> str:
+    """The rule without remarks, spaces and capitals that say nothing."""
+    plain = node.copy()
+    for column in plain.find_all(exp.Column):
+        if not column.this.quoted:
+            column.this.set("this", column.name.lower())
+    for call in plain.find_all(exp.Anonymous):
+        call.set("this", str(call.this).lower())
+    return plain.sql(dialect="duckdb", comments=False)
 
 
 def conjuncts(text: str) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from factories.published import MemorySession, client, shop_tables
+from factories.published import AS_OF, MemorySession, client, shop_tables
 from perennial.core.errors import ConfigError
 from perennial.targeting.catalogue import catalogue_of
 from perennial.targeting.rules import compile_rule, conjuncts
@@ -19,7 +19,15 @@ SESSION = MemorySession(
         ]
     )
 )
-CATALOGUE = catalogue_of(SESSION.tables())
+_FIFTHS = [(f"rfm_{name}", "BIGINT") for name in ("recency", "frequency", "monetary")]
+CATALOGUE = catalogue_of(
+    {
+        **SESSION.tables(),
+        "client_metrics": [*SESSION.tables()["client_metrics"], *_FIFTHS],
+        "client_product_matrix": [("client_id", "VARCHAR"), ("product_line", "VARCHAR"), ("orders_180d", "BIGINT")],
+        "client_lifecycle_events": [("client_id", "VARCHAR")],
+    }
+)
 
 
 def rule(text: str, segments: tuple[str, ...] = ("best", "lost")):
@@ -27,13 +35,29 @@ def rule(text: str, segments: tuple[str, ...] = ("best", "lost")):
 
 
 def who(text: str) -> list[str]:
-    compiled = rule(text)
+    return who_of(rule(text))
+
+
+def who_of(compiled) -> list[str]:
+    needed = "".join(f", {sql} as {column}" for need in compiled.needs for column, sql in _columns(need).items())
     query = (
-        'select client_id from (select m.*, d.kids_count, d.has_phone, d.has_email, d.is_in_crm, true as "s__best", '
-        "0.4 as churn_risk from client_metrics as m join dim_clients as d using (client_id)) as b "
-        f"where {compiled.sql} order by 1"
+        f'select client_id from (select client_id, {compiled.sql} as holds from (select m.*, d.kids_count, d.has_phone, d.has_email, d.is_in_crm, true as "s__best", '
+        f'false as "s__lost", 0.4 as churn_risk{needed} from client_metrics as m join dim_clients as d using (client_id)) '
+        "as b) where holds order by 1"
     )
-    return SESSION.query(query, compiled.params).column("client_id").to_pylist()
+    day = {"as_of": AS_OF} if "$as_of" in compiled.sql else {}
+    return SESSION.query(query, {**compiled.params, **day}).column("client_id").to_pylist()
+
+
+def _columns(need):
+    """What the scan joins: nobody bought anything, everyone is active since long, nobody was in a segment."""
+    if need.kind == "category":
+        return {need.column(): "false"}
+    if need.kind == "stage":
+        day = "date '2017-01-01'"
+        return {need.column("now"): "'active'", need.column("before"): "'new'", need.column("since"): day}
+    dates = dict.fromkeys((need.column("since"), need.column("left")), "cast(null as date)")
+    return {**dates, need.column("in"): "false", need.column("watched"): "true"}
 
 
 def mistakes(text: str) -> list[tuple[str, str]]:
@@ -72,6 +96,26 @@ def mistakes(text: str) -> list[tuple[str, str]]:
         ("RECENCY_DAYS = 0 -- a remark", ["c1"]),
         ("true", ["c1", "c2"]),
         ("1 = 1", ["c1", "c2"]),
+        ("client_id = 'c2'", ["c2"]),
+        ("days_since(signed_up_on) = 945", ["c1", "c2"]),
+        ("days_to_anniversary(signed_up_on) = 151", ["c1", "c2"]),
+        ("anniversary(signed_up_on)", []),
+        ("percentile(revenue_365d) >= 50", ["c1"]),
+        ("quintile(revenue_365d) = 1", ["c2"]),
+        ("top(1, revenue_365d)", ["c1"]),
+        ("TOP(1, BY => revenue_365d, AMONG => revenue_365d < 0)", ["c2"]),
+        ("bottom(5, recency_days)", ["c1"]),
+        ("'DAIRY' in categories_180d", []),
+        ("'DAIRY' not in (categories_180d)", ["c1", "c2"]),
+        ("became('active', 365)", ["c1", "c2"]),
+        ("became('active', 365, 'lost')", []),
+        ("entered(best, 3)", ["c1", "c2"]),
+        ("exited(lost, 3)", []),
+        # What is not known is neither below nor above, and its opposite neither: people must say what they want.
+        ("recency_days < 5", ["c1"]),
+        ("not recency_days < 5", []),
+        ("kids_count <> '2'", []),
+        ("coalesce(kids_count, '') <> '2'", ["c2"]),
     ],
 )
 def test_a_rule_selects_the_clients_that_it_says(text, expected):
@@ -113,6 +157,28 @@ def test_a_rule_selects_the_clients_that_it_says(text, expected):
         ("(" * 300 + "best" + ")" * 300, "nested too deeply", "split it"),
         ("best and " * 400 + "best", "has more than 600 parts", "split it"),
         ("best" + " " * 5000, "longer than 4000 characters", "split it"),
+        ("client_id > 'c1'", "client_id is a text, which has no order", "= or <>"),
+        ("percentil(revenue_365d) > 3", "is not allowed in a rule", "did you mean percentile?"),
+        ("percentile(kids_count) > 3", "kids_count is a text, and cannot be calculated with", "a rule may use"),
+        ("percentile() > 3", "percentile needs value", "percentile(revenue_365d) >= 90"),
+        ("percentile(percentile(revenue_365d)) > 3", "inside of another comparison", "a segment of its own"),
+        ("top(10)", "top needs count, by", "top(100, by => revenue_365d)"),
+        ("top(10, bi => revenue_365d)", "top takes count, by, among", "top(100, by => revenue_365d)"),
+        ("top(1.5, revenue_365d)", "the number of top is '1.5'", "a whole number from 1"),
+        ("top(revenue_365d, 3)", "the number of top is 'revenue_365d'", "a whole number"),
+        ("became('at_rsk', 7)", "no stage is called 'at_rsk'", "did you mean at_risk?"),
+        ("became(at_risk, 7)", "no stage is called at_risk", "in quotes"),
+        ("became('at_risk', 0)", "the days of became is '0'", "from 1 to 3660"),
+        ("entered(bset, 7)", "no segment is called 'bset'", "did you mean best?"),
+        ("entered(recency_days, 7)", "no segment is called 'recency_days'", "config/segments"),
+        ("days_since(revenue_365d) > 3", "days_since of revenue_365d, which is a number", "give it a date"),
+        ("days_since(signed_up_on)", "is a number, where a condition is needed", "compare it"),
+        ("'DAIRY' in categories_18d", "no set is called 'categories_18d'", "did you mean categories_180d?"),
+        ("'DAIRY' in revenue_365d", "no set is called 'revenue_365d'", "categories_180d"),
+        ("kids_count in categories_180d", "kids_count is no category", "a text in quotes"),
+        ("categories_180d = 'DAIRY'", "categories_180d is a set of categories", "'GROCERY' in categories_180d"),
+        ("rfm_at_least(4, 4, 6)", "the rfm_monetary of rfm_at_least is '6'", "from 1 to 5"),
+        ("rfm_at_least(4, 4)", "rfm_at_least needs recency, frequency, monetary", "rfm_at_least(4, 4, 5)"),
     ],
 )
 def test_a_mistake_in_a_rule_is_told_with_its_fix(text, message, fix):
@@ -156,12 +222,38 @@ _WORDS = st.sampled_from(
         "revenue_365d", "kids_count", "has_phone", "best", "signed_up_on", "and", "or", "not", "(", ")", "=", "<", ">", "<>", "in",
         "is", "null", "between", "+", "-", "*", "/", "coalesce(", "abs(", "greatest(", ",", "'x'", "'2017-01-01'", "1", "2.5", "--",
         ";", "select", "from", "dim_clients", "union", "drop table", "/*", "*/", "'", '"', "$p_0", "?", "::int", "\\", "\x00", "case",
+        "percentile(", "quintile(", "top(", "by =>", "among =>", "became(", "'at_risk'", "entered(", "exited(", "days_since(",
+        "days_to_anniversary(", "client_id", "categories_180d", "'O''DELI'", "7", "$as_of", "over", "order by", "filter",
     ]
 )  # fmt: skip
+_HOSTILE = (
+    "'; drop table client_metrics; --",
+    "x' or '1'='1",
+    "x') or 1=1 --",
+    "\\'; select 1; --",
+    "$$; drop table x; $$",
+    "E'\\x27'",
+    "U&'\\0027'",
+    "$as_of",
+    "$s0_0",
+    "cast($p_0 as varchar)",
+    "n__0123456789abcdef",
+    "\u2019 or 1=1",
+    "%s",
+    "{0}",
+    "/* */",
+    "'||(select version())||'",
+    "pg_sleep(10)",
+    "../../etc/passwd",
+    "=cmd|' /C calc'!A0",
+    "\u202edrop",
+)
 _SAFE_SQL = re.compile(
-    r"^(cast\(\$p_\d+ as (bigint|double precision|varchar|date|boolean)\)|as double precision\)|"
-    r'"[a-z0-9_]+"|cast\(|nullif\(|coalesce\(|abs\(|greatest\(|least\(|and|or|not|in|is|null|true|false|between|0|'
-    r"[()+\-*/=<>, ])+$"
+    r"^(cast\(\$(p_\d+|as_of) as (bigint|integer|double precision|varchar|date|boolean)\)|as double precision\)|as bigint\)|"
+    r"as integer\)|as date\)|"
+    r'"[a-z0-9_]+"|cast\(|nullif\(|coalesce\(|abs\(|greatest\(|least\(|floor\(|count\(|rank\(\)|row_number\(\)|extract\(|'
+    r"year from|interval '1 year'|over|order by|nulls last|desc|asc|case|when|then|else|end|"
+    r"and|or|not|in|is|null|true|false|between|100|20|0|1|[()+\-*/=<>, ])+$"
 )
 
 
@@ -177,6 +269,32 @@ def test_L23_nothing_that_a_person_wrote_reaches_the_sql(text):
         return
     assert _SAFE_SQL.match(compiled.sql), compiled.sql
     assert len(who(text)) <= 2
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "kids_count = {0}", "kids_count in ('a', {0})", "coalesce(kids_count, {0}) <> 'a'", "{0} in categories_180d",
+        "client_id = {0}", "became({0}, 7)", "entered({0}, 7)", "signed_up_on = {0}", '"{1}" = 1', "{2}", "top({0}, recency_days)",
+        "percentile({2}) > 1",
+    ],
+)  # fmt: skip
+def test_L23_hostile_texts_are_values_or_mistakes_wherever_they_stand(form):
+    read = 0
+    for text in _HOSTILE:
+        try:
+            compiled = rule(form.format("'" + text.replace("'", "''") + "'", text.replace('"', '""'), text))
+        except ConfigError as error:
+            assert all(problem.message and problem.fix for problem in error.problems)  # noqa: PT017
+            continue
+        read += 1
+        assert _SAFE_SQL.match(compiled.sql), compiled.sql
+        if form.startswith(("kids", "coalesce", "client")):
+            assert compiled.sql == rule(form.format("'harmless'")).sql
+            assert text in compiled.params.values()
+    if read:
+        assert set(who_of(compiled)) <= {"c1", "c2"}
+    assert SESSION.query("select count(*) as n from client_metrics").column("n")[0].as_py() == 2
 
 
 @settings(max_examples=150, deadline=None)
