@@ -33,6 +33,7 @@ _UNIT_WORDS = {
     "h": "hour", "d": "day", "w": "week", "m": "month",
 }  # fmt: skip
 _COLUMN_WORDS = {
+    "id": "client", "user_id": "client",
     "client_id": "client", "customer": "client", "customer_id": "client", "timestamp": "time", "date": "time",
     "order_id": "order", "invoice": "order", "unit_price": "price", "revenue": "amount", "product_id": "product",
     "target": "label", "outcome": "label", "arm": "treatment", "group": "treatment",

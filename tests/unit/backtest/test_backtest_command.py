@@ -107,6 +107,6 @@ def test_a_shop_of_twenty_days_and_three_clients_is_a_stated_refusal(bench, back
     bench.file("a.csv", [(f"c{i % 3}", f"2020-01-{1 + i:02}", "x", "3.5") for i in range(20)])
     code, out, err, report = backtest(file="a.csv")
     assert code == 1
-    assert "not judged" in out
+    assert "refused" in out
     assert "Traceback" not in err
     assert all(not task["rows"] for task in report["tasks"])

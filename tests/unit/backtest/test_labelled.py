@@ -99,6 +99,19 @@ def test_the_event_is_found_or_asked_for(labelled, words, extra, event):
     assert str(counts["events"]).endswith(f"left = {event}")
 
 
+def test_L22_values_of_a_column_that_is_no_label_stand_in_no_message(labelled):
+    with pytest.raises(ConfigError, match="60 different values") as error:
+        labelled([(*row[:6], f"ada{i}@home.example", row[7]) for i, row in enumerate(_clients(60))])
+    assert "ada" not in str(error.value)
+
+
+def test_duplicates_of_labelled_rows_go_and_the_order_stays(labelled):
+    rows = _clients(50)
+    data, counts = labelled([*rows, *rows[::-1]], drop_exact_duplicates=True)
+    assert counts["clients"] == 50
+    assert data.features["calls"].tolist() == [row[2] for row in rows]
+
+
 def test_the_model_ranks_and_is_calibrated_and_stands_beside_its_baselines():
     with one_thread():
         judged = run(_made())

@@ -107,7 +107,7 @@ def test_equal_reports_are_equal_bytes():
 def test_the_model_is_compared_with_its_best_baseline_and_refusals_are_told():
     said = findings(_report().judged[0])
     assert said[0] == "auc: the model is better than every baseline at 1 of 1 cuts (+0.0123)"
-    assert said[-1] == "not judged: 2021-01-01: no window"
+    assert said[-1] == "refused: 2021-01-01: no window"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ _POSITIVE = ("1", "1.0", "yes", "y", "true", "t", "churn", "churned", "exited", 
 _NEGATIVE = ("0", "0.0", "no", "n", "false", "f", "stayed", "retained", "active", "existing", "-1", "kept")
 _MANY = 200  # different words: of more, a column of words is read as an id when it has them for every other row
 _MOSTLY = 0.99  # of the known values are numbers: the others are taken for unknown
-_TWO = 2
+_TWO, _FEW = 2, 10
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,9 @@ def _event(found: Sequence[str], dataset: DataSet, where: Place) -> str:
         for word in found:
             if word.lower() == wanted or _as_number(word) == _as_number(wanted) is not None:
                 return word
-        shown = ", ".join(found[:10])
-        raise ConfigError(Problem(where("positive"), f"the label has no value {wanted!r}", f"it has {shown}"))
+        raise ConfigError(Problem(where("positive"), f"the label has no value {wanted!r}", f"it has {_shown(found)}"))
     if len(found) != _TWO:
-        said = f"the label has {len(found)} values ({', '.join(found[:6])})"
+        said = f"the label is no event: it has {_shown(found)}"
         raise ConfigError(Problem(where("columns", "label"), said, "say positive: the value that is the event"))
     bare = [word.lower().rstrip(".").split(" ")[0] for word in found]
     events = [word for word, short in zip(found, bare, strict=True) if short in _POSITIVE]
@@ -130,6 +129,11 @@ def _event(found: Sequence[str], dataset: DataSet, where: Place) -> str:
         return next(word for word in found if word not in others)
     fix = f"say positive: {found[0]} or {found[1]}"
     raise ConfigError(Problem(where("columns", "label"), "which value is the event cannot be told", fix))
+
+
+def _shown(found: Sequence[str]) -> str:
+    """The values of a label; where there are many it is no label, and they may be personal (L22)."""
+    return ", ".join(found) if len(found) <= _FEW else f"{len(found):,} different values"
 
 
 def _as_number(word: str) -> float | None:

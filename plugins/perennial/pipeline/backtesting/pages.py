@@ -15,13 +15,13 @@ from perennial.scoring.protocols import Curve, Judged
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #111827; background: #fff; margin: 0 auto; padding: 24px;
-  max-width: 1080px; }
+  max-width: 1400px; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 36px 0 8px; border-top: 1px solid #e5e7eb;
   padding-top: 20px; }
 p.about { color: #4b5563; margin: 0 0 16px; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; margin: 8px 0; }
-th, td { padding: 4px 10px; border-bottom: 1px solid #e5e7eb; text-align: right; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 8px 0; }
+th, td { padding: 4px 8px; border-bottom: 1px solid #e5e7eb; text-align: right; white-space: nowrap; }
 th { color: #374151; font-weight: 600; border-bottom: 1px solid #9ca3af; }
 th.word, td.word { text-align: left; }
 tr.model td { font-weight: 600; background: #eef6fd; }

@@ -138,22 +138,30 @@ def cuts_of(first: date, last: date, horizon_days: int) -> tuple[date, ...]:
 
 
 @contextmanager
-def opened(dataset: DataSet, where: Place, data: Path, home: Path) -> Iterator[Purchases]:
-    """The data set in `home`, landed and built unless that was done there before, from the same files."""
-    key = _key_of(dataset, where, data)
-    state = home / _STATE
-    known = json.loads(state.read_text()) if state.exists() else {}
-    if known.get("key") != key:
-        if home.exists() and any(home.iterdir()) and not state.exists():
-            fix = "name an empty folder, or one that a backtest kept"
-            raise BatchRefused(Problem("--keep", f"{home} holds something else", fix))
-        known = _prepared(dataset, where, data, home)
-        state.write_text(json.dumps({**known, "key": key}, default=str, indent=1), encoding="utf-8")
-    told = _canonical_of(known["told"])
-    settings = _settings(dataset, home)
+def opened(dataset: DataSet, where: Place, data: Path, base: Path) -> Iterator[Purchases]:
+    """The data set in a home below `base`, landed and built unless that was done there before, from the same files.
+
+    A home is named by what it is made from: other data never meet the ledger of those before. Raises BatchRefused when
+    `base` holds what no backtest has kept there.
+    """
     from perennial.ledger.engine import open_ledger
     from perennial.ledger.runs import get_run
+    from perennial.pipeline.transform import project_digest
 
+    key = _key_of(dataset, where, data)
+    home, state = base / key[:16], base / _STATE
+    known = json.loads(state.read_text(encoding="utf-8")) if state.exists() else {}
+    if known.get("key") != key or known["project"] != project_digest(_settings(dataset, home)):
+        if not state.exists() and any(base.iterdir()):
+            fix = "name an empty folder, or one that a backtest kept"
+            raise BatchRefused(Problem("--keep", f"{base} holds something else", fix))
+        for old in {known.get("home"), home.name} - {None}:
+            shutil.rmtree(base / Path(str(old)).name, ignore_errors=True)
+        state.write_text(json.dumps({"home": home.name}), encoding="utf-8")  # if killed, it is known as ours
+        known = {**_prepared(dataset, where, data, home), "home": home.name, "key": key}
+        state.write_text(json.dumps(known, default=str, indent=1), encoding="utf-8")
+    told = _canonical_of(known["told"])
+    settings = _settings(dataset, home)
     yield Purchases(dataset, settings, get_run(open_ledger(settings), known["run_id"]), told, dataset.seed)
 
 
@@ -171,19 +179,19 @@ def _key_of(dataset: DataSet, where: Place, data: Path) -> str:
 
 
 def _prepared(dataset: DataSet, where: Place, data: Path, home: Path) -> dict[str, Any]:
-    for old in home.iterdir() if home.exists() else ():
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    from perennial.pipeline.transform import project_digest
+
     scratch = home / "scratch"
     target = home / homes.LINES
     target.parent.mkdir(parents=True)
-    (home / _STATE).write_text("{}", encoding="utf-8")  # what is killed half-way is known as ours, and begun again
     with read_files(dataset, where, data, scratch) as given:
         told = write_lines(given, dataset, where, target)
         if _has_catalogue(dataset):
             write_products(given, dataset, where, data, target=home / homes.PRODUCTS.format(told.last_day))
     shutil.rmtree(scratch)
-    run = homes.build_home(_settings(dataset, home))
-    return {"run_id": run.run_id, "told": asdict(told)}
+    settings = _settings(dataset, home)
+    run = homes.build_home(settings)
+    return {"run_id": run.run_id, "told": asdict(told), "project": project_digest(settings)}
 
 
 def _has_catalogue(dataset: DataSet) -> bool:

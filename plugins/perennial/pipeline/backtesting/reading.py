@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ def _make_safe(connection: Any, scratch: Path) -> None:
 
 def _words_of(error: Exception) -> str:
     """The first line of what DuckDB says, without values of rows (which may be personal)."""
-    text = str(error).split("\n")[0].split('"')[0]
+    text = re.split("['\"\n]", str(error))[0]
     return f"the data could not be read: {text[:_MAX_SHOWN].rstrip()}"
 
 
@@ -277,14 +278,24 @@ def _fill(
     for text, left in zip(dataset.filters, of_files[1:], strict=True):
         given.counts[f"rows with {text}"] = int(left)
     kept = f" where {' and '.join(conditions)}" if conditions else ""
-    distinct = "distinct " if dataset.drop_exact_duplicates else ""
-    connection.execute(f"create table given as select {distinct}* from arriving{kept}")
+    connection.execute(f"create table given as {_kept_rows(given, dataset, kept)}")
     left = int(connection.execute("select count(*) from given").fetchone()[0])
     if dataset.drop_exact_duplicates:
         given.counts["rows without exact duplicates"] = left
     if not left:
         told = ", ".join(f"{name} {count:,}" for name, count in given.counts.items())
         raise BatchRefused(Problem(where("filters"), f"no row is left ({told})", "see the files, where and filters"))
+
+
+def _kept_rows(given: Given, dataset: DataSet, kept: str) -> str:
+    """The rows that stay; of labelled ones the order may be that of time, and duplicates go without changing it."""
+    if not dataset.drop_exact_duplicates:
+        return f"select * from arriving{kept}"
+    if dataset.is_transactions:
+        return f"select distinct * from arriving{kept}"
+    names = ", ".join(identifier(name) for name in given.columns)
+    numbered = f'select *, row_number() over () as "row of files" from arriving{kept}'
+    return f'select {names} from ({numbered}) group by {names} order by min("row of files")'
 
 
 def actual(columns: Mapping[str, str], name: str) -> str:

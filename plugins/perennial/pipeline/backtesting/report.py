@@ -82,7 +82,7 @@ def findings(judged: Judged) -> list[str]:
     chosen = {f"{row.rule} at {row.cut}: {row.chosen}" for row in judged.rows if row.is_model and row.chosen}
     said += [f"chosen: {one}" for one in sorted(chosen)]
     said += list(judged.sentences)
-    said += [f"not judged: {reason}" for reason in judged.refused]
+    said += [f"refused: {reason}" for reason in judged.refused]
     return said
 
 
@@ -101,7 +101,8 @@ def _comparison(judged: Judged) -> str:
     if not compared:
         return ""
     shown = ", ".join(f"{gap:+.4f}" for gap in gaps)
-    return f"{judged.merit}: the model is better than every baseline at {better} of {compared} cuts ({shown})"
+    what = "cuts" if judged.horizon_days else "parts"
+    return f"{judged.merit}: the model is better than every baseline at {better} of {compared} {what} ({shown})"
 
 
 def _merits(rows: Sequence[Row], merit: str, *, is_model: bool) -> list[float]:

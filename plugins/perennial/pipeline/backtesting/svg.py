@@ -11,6 +11,7 @@ from perennial.scoring.protocols import Curve
 _WIDTH, _HEIGHT = 460, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 30, 46
 _LEGEND_ROW = 17
+_SHORT_NAME = 22  # characters
 _COLOURS = ("#0b5fa5", "#c2410c", "#15803d", "#7c3aed", "#a16207", "#be185d", "#0f766e", "#4b5563")  # on white, 4.5:1
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "4 2", "1 3", "10 4", "3 6")
 _TICKS = 5
@@ -21,7 +22,8 @@ def plot(curve: Curve) -> str:
     """The curve as one `<svg>` element, with a title for those who cannot see it."""
     lines = {name: _finite(points) for name, points in curve.lines.items()}
     lines = {name: points for name, points in lines.items() if points}
-    height = _HEIGHT + _LEGEND_ROW * math.ceil(max(len(lines), 1) / 2)
+    beside = 1 if any(len(name) > _SHORT_NAME for name in lines) else 2  # names of the legend in a row
+    height = _HEIGHT + _LEGEND_ROW * math.ceil(max(len(lines), 1) / beside)
     scale = _Scale(lines.values(), diagonal=curve.diagonal)
     title = f"{curve.title}, {curve.cut}" if curve.cut else curve.title
     label = escape(f"{title}: {curve.y} by {curve.x} of {', '.join(lines)}", {'"': "&quot;"})
@@ -38,7 +40,7 @@ def plot(curve: Curve) -> str:
         parts.append(_path(scale, [(low, low), (high, high)], "#9ca3af", "3 3", 1))
     for index, (name, points) in reversed(list(enumerate(lines.items()))):  # the first one, the model, on top
         parts += _line(scale, points, index, markers=curve.markers)
-        parts += _legend(name, index)
+        parts += _legend(name, index, beside)
     return "\n".join([*parts, "</svg>"])
 
 
@@ -115,10 +117,10 @@ def _path(scale: _Scale, points: list[tuple[float, float]], colour: str, dash: s
     return f'<path d="M{places}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-linejoin="round"{dashes}/>'
 
 
-def _legend(name: str, index: int) -> list[str]:
+def _legend(name: str, index: int, beside: int) -> list[str]:
     colour, dash = _COLOURS[index % len(_COLOURS)], _DASHES[index % len(_DASHES)]
-    across = _LEFT + (index % 2) * (_WIDTH - _LEFT - _RIGHT) / 2
-    down = _HEIGHT + (index // 2) * _LEGEND_ROW + 4
+    across = _LEFT + (index % beside) * (_WIDTH - _LEFT - _RIGHT) / beside
+    down = _HEIGHT + (index // beside) * _LEGEND_ROW + 4
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
     line = f'<path d="M{across},{down}h24" stroke="{colour}" stroke-width="{2.5 if index == 0 else 1.5}"{dashes}/>'
     return [line, f'<text x="{across + 30}" y="{down + 4}" fill="#111827">{escape(name)}</text>']

@@ -67,8 +67,8 @@ class Transactions(Protocol):
     def lines(self) -> Iterator[pa.RecordBatch]:
         """Purchase lines: client_id, ordered_on, order_id, product_id, cancelled_on, category, units, revenue.
 
-        By client. A row per order and product, and per day on which a part was cancelled (null: it stands). Without a product
-        column there is none.
+        By client. A row per order and product, and per day on which a part was cancelled (null: it stands). Without a
+        product column there is none.
         """
 
 
