@@ -77,6 +77,17 @@
     {{- keep_statistics(arg_dict['target_relation']) }}
 {%- endmacro -%}
 
+{#- The meta of what is kept by client and business day. -#}
+{%- macro days_of_clients() -%}
+    {{ return({
+        'units': {
+            'int_clients_changed': {'client_id': 'client_id'},
+            'int_days_changed': {'ordered_on': 'business_date'},
+        },
+        'zone': 'ordered_on',
+    }) }}
+{%- endmacro -%}
+
 {#- A table of the last complete build, for models that come before it in this one: never a ref, which would be a cycle.
     Only read in a CHANGE. -#}
 {%- macro last_built(name) -%}

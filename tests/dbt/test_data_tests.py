@@ -9,7 +9,7 @@ import pytest
 
 LOST = "assert_every_loaded_line_is_in_the_facts_or_replaced"
 LINES = "assert_order_lines_sum_to_orders_to_the_cent"
-DAILY = "assert_kpi_daily_agrees_with_orders"
+DAILY = "assert_kpi_daily_agrees_with_orders_and_spend"
 METRICS = "assert_metrics_revenue_agrees_with_orders"
 DATED = "assert_no_line_is_dated_after_as_of"
 VALID = "valid_rows_client_metrics_[0-9a-f]*"
@@ -37,6 +37,7 @@ DAMAGE = [
     (LINES, "update marts.fct_orders set revenue = revenue + 0.01 where order_key = 'r3'"),
     (LINES, "delete from marts.fct_orders"),
     (DAILY, "update marts.kpi_daily set revenue = revenue + 0.01 where business_date = date '2017-08-20'"),
+    (DAILY, "update marts.kpi_daily set spend = spend + 0.01 where business_date = date '2017-08-20'"),
     (DAILY, "delete from marts.kpi_daily where business_date = date '2017-08-20'"),
     (METRICS, "update marts.client_metrics set revenue_total = revenue_total + 0.01 where orders_total = 18"),
     (METRICS, "update marts.client_metrics set orders_total = 17 where orders_total = 18"),

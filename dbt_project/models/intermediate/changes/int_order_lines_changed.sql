@@ -50,6 +50,7 @@ before as (
 ),
 
 contenders as (
+    {%- for side, is_latest in [('latest', 1), ('before', 0)] %}
     select
         source,
         order_key,
@@ -57,21 +58,12 @@ contenders as (
         file_name,
         version,
         max(delivered_on) as delivered_on,
-        1 as is_latest
-    from latest
+        {{ is_latest }} as is_latest
+    from {{ side }}
+    {{ '' if is_latest else 'where not is_scanned' }}
     group by source, order_key, batch_seq, file_name, version
-    union all
-    select
-        source,
-        order_key,
-        batch_seq,
-        file_name,
-        version,
-        max(delivered_on) as delivered_on,
-        0 as is_latest
-    from before
-    where not is_scanned
-    group by source, order_key, batch_seq, file_name, version
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 contended as (
@@ -90,22 +82,16 @@ winners as (
 ),
 
 lines_of_orders as (
+    {%- for side, is_latest in [('latest', 1), ('before', 0)] %}
     select
-        {{ 'latest.' ~ names | join(', latest.') }},
+        {{ side }}.{{ names | join(', %s.' % side) }},
         cast(null as text) as client_id,
         true as holds
-    from latest
-    inner join winners on latest.source = winners.source and latest.order_key = winners.order_key
-    where winners.is_latest = 1
+    from {{ side }}
+    inner join winners on {{ side }}.source = winners.source and {{ side }}.order_key = winners.order_key
+    where winners.is_latest = {{ is_latest }}
     union all
-    select
-        {{ 'before.' ~ names | join(', before.') }},
-        cast(null as text) as client_id,
-        true as holds
-    from before
-    inner join winners on before.source = winners.source and before.order_key = winners.order_key
-    where winners.is_latest = 0
-    union all
+    {%- endfor %}
     select
         {{ names | join(', ') }},
         client_id,

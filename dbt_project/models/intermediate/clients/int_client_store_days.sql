@@ -2,13 +2,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_units',
-    meta={
-        'units': {
-            'int_clients_changed': {'client_id': 'client_id'},
-            'int_days_changed': {'ordered_on': 'business_date'},
-        },
-        'zone': 'ordered_on',
-    },
+    meta=days_of_clients(),
 ) }}
 with
 

@@ -5,7 +5,11 @@
 ) }}
 {% set bands = {'rfm_recency': 'last_order_on', 'rfm_frequency': 'orders_365d', 'rfm_monetary': 'revenue_365d'} %}
 {% set watched = ['lifecycle_stage', 'concentration_class'] + bands.keys() | list %}
+{% set compared = [
+    'client_id', 'as_of_date', 'orders_total', 'revenue_total', 'last_order_on', 'orders_365d', 'revenue_365d',
+] %}
 {% set base_on = history_base() %}
+{% set bases = ['base'] if base_on else [] %}
 with
 
 {% if base_on -%}
@@ -32,27 +36,11 @@ held as (
 -- Those with an order are compared with each other; leads stand apart. What fifths and classes begin with stands until
 -- the next month end.
 placed as (
-    select
-        as_of_date,
-        client_id,
-        revenue_total,
-        last_order_on,
-        orders_365d,
-        revenue_365d
-    from held
+    {%- for rows in ['held'] + bases %}
+    select {{ compared | join(', ') }} from {{ rows }}
     where orders_total > 0
-    {%- if base_on %}
-    union all
-    select
-        as_of_date,
-        client_id,
-        revenue_total,
-        last_order_on,
-        orders_365d,
-        revenue_365d
-    from base
-    where orders_total > 0
-    {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 {{ history_boundaries(bands) }},
@@ -67,29 +55,10 @@ at_month_ends as (
 ),
 
 known_month_ends as (
-    select
-        client_id,
-        as_of_date,
-        orders_total,
-        revenue_total,
-        last_order_on,
-        orders_365d,
-        revenue_365d,
-        {{ watched | join(', ') }}
-    from at_month_ends
-    {%- if base_on %}
-    union all
-    select
-        client_id,
-        as_of_date,
-        orders_total,
-        revenue_total,
-        last_order_on,
-        orders_365d,
-        revenue_365d,
-        {{ watched | join(', ') }}
-    from base
-    {%- endif %}
+    {%- for rows in ['at_month_ends'] + bases %}
+    select {{ (compared + watched) | join(', ') }} from {{ rows }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 between_month_ends as (

@@ -1,4 +1,4 @@
--- Every day, to the cent, guests included.
+-- Every day, to the cent, guests included, and what was spent on campaigns.
 {% set columns = ['revenue', 'sold_amount', 'returned_amount', 'other_amount', 'discount', 'units', 'orders'] %}
 with
 
@@ -21,18 +21,37 @@ orders as (
     group by ordered_on
 ),
 
+spend as (
+    select
+        spent_on,
+        sum(amount) as spend
+    from {{ ref('fct_spend') }}
+    group by spent_on
+),
+
+facts as (
+    select
+        orders.*,
+        spend.spend,
+        coalesce(orders.ordered_on, spend.spent_on) as business_date
+    from orders
+    full outer join spend on orders.ordered_on = spend.spent_on
+),
+
 days as (
     select * from {{ ref('kpi_daily') }}
 )
 
 select
-    coalesce(orders.ordered_on, days.business_date) as business_date,
-    orders.revenue as revenue_of_orders,
-    days.revenue as revenue_of_day
-from orders
-full outer join days on orders.ordered_on = days.business_date
+    coalesce(facts.business_date, days.business_date) as business_date,
+    facts.revenue as revenue_of_orders,
+    days.revenue as revenue_of_day,
+    facts.spend as spend_of_campaigns,
+    days.spend as spend_of_day
+from facts
+full outer join days on facts.business_date = days.business_date
 where
     days.business_date is null
-    {%- for column in columns + ['cost', 'margin', 'margin_revenue', 'guest_revenue', 'guest_orders'] %}
-    or coalesce(orders.{{ column }}, 0) <> days.{{ column }}
+    {%- for column in columns + ['cost', 'margin', 'margin_revenue', 'guest_revenue', 'guest_orders', 'spend'] %}
+    or coalesce(facts.{{ column }}, 0) <> days.{{ column }}
     {%- endfor %}
