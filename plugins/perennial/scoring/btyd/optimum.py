@@ -13,7 +13,8 @@ from perennial.scoring.features import Matrix
 Objective = Callable[[Matrix], tuple[float, Matrix]]  # logs of parameters -> mean log-likelihood, gradient
 
 REACH = 9.0  # parameters are sought within e^-9 and e^9 of their scale
-_GRADIENT = 1e-7
+_SCOUTING = (1e-4, 25)  # gradient at which a search ends, and its steps at most: from each start
+_ENDING = (1e-7, 60)  # from the best of them
 _FLAT = 1e-4  # a gradient above this at the end is no optimum
 _STEP = 1e-4
 _LEVEL = 1e-9  # curvature that counts as none
@@ -34,7 +35,7 @@ class Optimum:
 def maximum(
     objective: Objective, pilot: Objective, starts: Sequence[Matrix], scale: Matrix, *, clients: float
 ) -> Optimum:
-    """The best optimum of `pilot` (fewer rows) over the starts, then of `objective` from there.
+    """The optimum of `pilot` (fewer rows), from the best of the starts, then of `objective` from there.
 
     `scale` holds the logs of the parameters' order of size: beyond `REACH` from it a soft wall keeps numbers finite.
     The curvature of the pilot gives the first steps of the second search and the standard errors for `clients` rows.
@@ -49,11 +50,11 @@ def maximum(
 
         return call
 
-    found = [_search(walled(pilot), np.asarray(start, dtype=np.float64), None) for start in starts]
+    found = [_search(walled(pilot), np.asarray(start, dtype=np.float64), None, _SCOUTING) for start in starts]
     theta = min(found, key=lambda pair: pair[0])[1]
-    _, inverse = _curvature(walled(pilot), theta)
-    if objective is not pilot:
-        theta = _search(walled(objective), theta, inverse)[1]
+    for function in [pilot] if objective is pilot else [pilot, objective]:
+        _, inverse = _curvature(walled(pilot), theta)
+        theta = _search(walled(function), theta, inverse, _ENDING)[1]
     hessian, _ = _curvature(pilot, theta)
     value, gradient = objective(theta)
     return Optimum(theta, value, float(np.abs(gradient).max()), _errors(hessian, clients), calls + 1)
@@ -98,8 +99,10 @@ def _behind_wall(function: Objective, theta: Matrix, scale: Matrix) -> tuple[flo
     return -value + 0.5 * float(beyond @ beyond), slope + beyond
 
 
-def _search(function: Objective, start: Matrix, inverse: Matrix | None) -> tuple[float, Matrix]:
-    options: dict[str, object] = {"gtol": _GRADIENT, "maxiter": 300}
+def _search(
+    function: Objective, start: Matrix, inverse: Matrix | None, until: tuple[float, int]
+) -> tuple[float, Matrix]:
+    options: dict[str, object] = {"gtol": until[0], "maxiter": until[1]}
     if inverse is not None:
         options["hess_inv0"] = inverse
     result = minimize(function, start, jac=True, method="BFGS", options=options)
