@@ -1,4 +1,4 @@
--- Products that only sales know take the name they were last sold under.
+-- Products that only sales know take the name they were last sold under, and only their lines are looked at.
 with
 
 catalogue as (
@@ -6,7 +6,9 @@ catalogue as (
 ),
 
 lines as (
-    select * from {{ ref('stg_sales__order_lines') }}
+    select sold_lines.* from {{ ref('stg_sales__order_lines') }} as sold_lines
+    left join catalogue on sold_lines.product_key = catalogue.product_key and catalogue.product_name is not null
+    where catalogue.product_key is null
 ),
 
 sold as (
