@@ -1,8 +1,8 @@
 """Score every client, with reasons.
 
 ## What
-Applies the champion model of each score to every client as of the run's date: churn risk with its reasons, and
-value of the next 90 days.
+Applies the champion model of each score to every client as of the run's date. Before that the daily watch compares
+the day with the day of training: drift, unseen values and age warn, or stop the score (L6).
 
 ## When
 After `scores.models`.
@@ -18,7 +18,7 @@ Published `client_scores`; asset `scores.client_scores` with rows.
 
 ## If it fails
 A missing or changed feature is named (features are never filled in). Build the warehouse again, or train anew, then
-clear the task.
+clear the task. A score that the watch stopped is a note and an alert, not a failure: docs/runbook.md, "Scores stopped".
 
 ## Idempotent because
 It replaces the part of its date.

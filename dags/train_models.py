@@ -2,8 +2,8 @@
 
 ## What
 Decides for each score whether training is due (none yet, old, drifted); if so builds the same feature model at
-several past dates, trains, tests on a later date beside recency and RFM, and stores the model with its card. A
-model worse than its baseline is refused.
+several past dates, trains, tests on a later date beside simple rules and the champion, and stores the model with its
+card. A model worse than a simple rule or than the champion is refused; one that a person must approve waits.
 
 ## When
 After each publish (`marts.client_features`).

@@ -29,7 +29,7 @@ for _name in ("PERENNIAL_HOME", "PERENNIAL_CONFIG", "PERENNIAL_LEDGER_URL", "PER
 
 # Fixtures of a session that take long to make, and folders with such fixtures: the tests that share one stay in one
 # process when there are several.
-_DEAR_FIXTURES = ("real_home", "small_home", "dagbag", "airflow_db")
+_DEAR_FIXTURES = ("real_home", "small_home", "built_shop", "dagbag", "airflow_db")
 _DEAR_FOLDERS = ("unit/scoring", "unit/demo", "dbt")
 
 

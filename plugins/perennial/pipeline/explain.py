@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from perennial.contracts.next_steps import NEXT_PRODUCTS_TABLE, NEXT_PURCHASES_TABLE
 from perennial.contracts.records import DayRun
 from perennial.core.errors import PermanentError, Problem
 from perennial.core.settings import Settings
@@ -17,6 +18,7 @@ from perennial.ledger.runs import get_run, published_version
 from perennial.pipeline.models import why_no_scores
 from perennial.pipeline.plan import day_facts
 from perennial.pipeline.rekey import ALIASES_TABLE, aliases_of
+from perennial.pipeline.watching import FEATURES
 from perennial.targeting.catalogue import SCORES_TABLE
 from perennial.targeting.config import load_targeting
 from perennial.targeting.explain import explain_campaigns, explain_segments
@@ -52,6 +54,8 @@ def explain(settings: Settings, client: str, run: DayRun) -> dict[str, Any]:
             "run_id": run.run_id,
             "metrics": _metrics(published, client_id),
             "scores": _scores(published, client_id, run.as_of),
+            "next_products": _next(published, NEXT_PRODUCTS_TABLE, "rank", client_id, run.as_of),
+            "next_purchases": _next(published, NEXT_PURCHASES_TABLE, "days, category", client_id, run.as_of),
             "no_score": _no_score(settings, published, client_id, run.as_of),
             "segments": explain_segments(published, targeting, known, client_id),
             "consents": _consents(engine, client_id, run.as_of, aliases),
@@ -113,7 +117,9 @@ def _no_score(settings: Settings, published: Published, client_id: str, as_of: d
     """For each score that has a model or was refused one, and that the client has not: why."""
     had = {row["score"] for row in _scores(published, client_id, as_of)}
     reasons = {score: why for score, why in why_no_scores(settings, as_of).items() if score not in had}
-    query = "select count(*) as n from client_features where client_id = $id and recency_days is not null"
+    if not reasons or FEATURES not in published.tables():
+        return reasons
+    query = f"select count(*) as n from {FEATURES} where client_id = $id and recency_days is not null"
     if _rows(published, query, {"id": client_id})[0]["n"]:
         return reasons
     nothing = f"no order that counts until {as_of}: there is no behaviour to read"
@@ -129,6 +135,18 @@ def _outcomes(published: Published, client_id: str, run: DayRun) -> dict[str, di
         {"id": client_id, "as_of": run.as_of},
     )
     return {row["campaign_id"]: {k: v for k, v in row.items() if k not in _OWN_COLUMNS} for row in rows}
+
+
+def _next(published: Published, table: str, order: str, client_id: str, as_of: date) -> list[dict[str, Any]]:
+    """The client's rows of the day in a table of what comes next, without the keys."""
+    if table not in published.tables():
+        return []
+    rows = _rows(
+        published,
+        f"select * from {table} where client_id = $id and as_of_date = cast($as_of as date) order by {order}",
+        {"id": client_id, "as_of": as_of},
+    )
+    return [{name: value for name, value in row.items() if name not in _OWN_COLUMNS} for row in rows]
 
 
 def _consents(engine: Any, client_id: str, as_of: date, aliases: Any) -> list[dict[str, Any]]:

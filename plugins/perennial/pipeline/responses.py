@@ -18,7 +18,7 @@ from perennial.ledger import assignments
 from perennial.ledger.engine import open_ledger
 from perennial.pipeline.models import ScoreState, keep_response, state_of, unusable
 from perennial.pipeline.rekey import aliases_of, rekeyed
-from perennial.pipeline.watching import sample_of
+from perennial.pipeline.watching import FEATURES, sample_of
 from perennial.warehouse.engine import Published
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from perennial.scoring.frames import Frame
     from perennial.scoring.uplift.training import ResponseTask
 
-PREFIX = "response_"
+PREFIX, CONTROL = "response_", "control"
 MAX_DATES = 12  # days of assignment that are learned from: each is one more date of features to build
 _FEW = 20  # clients of a day of assignment: below, it is not worth a date
 
@@ -54,9 +54,10 @@ def train_responses(settings: Settings, run: DayRun, published: Published, histo
             yield f"{task.score}: not due"
             continue
         assigned = _assigned(engine, published, task, run.as_of)
-        counts = Counter(assigned.column("arm").to_pylist())
-        if min(counts["target"], counts["control"]) < MIN_CLIENTS:
-            said = f"{counts['target']} contacted and {counts['control']} control clients with complete windows"
+        held_back = Counter(assigned.column("arm").to_pylist())[CONTROL]
+        contacted = assigned.num_rows - held_back  # in whichever version of the campaign
+        if min(contacted, held_back) < MIN_CLIENTS:
+            said = f"{contacted} contacted and {held_back} control clients with complete windows"
             yield f"{task.score}: not trained, {said} of {task.horizon_days} days: {MIN_CLIENTS} of each are needed"
             continue
         yield _train(settings, run, published, task, assigned, history_start)
@@ -76,7 +77,16 @@ def _assigned(engine: sa.Engine, published: Published, task: ResponseTask, as_of
     drawn = rekeyed(drawn, aliases_of(published), one_per=("campaign_id", "client_id"))
     days = Counter(drawn.column("assigned_on").to_pylist())
     chosen = [day for day, count in sorted(days.items(), key=lambda one: (-one[1], one[0])) if count >= _FEW]
-    return drawn.filter(pa.compute.is_in(drawn.column("assigned_on"), pa.array(chosen[:MAX_DATES], pa.date32())))
+    kept = pa.array(chosen[: _dates_at_once(published)], pa.date32())
+    return drawn.filter(pa.compute.is_in(drawn.column("assigned_on"), kept))
+
+
+def _dates_at_once(published: Published) -> int:
+    """How many dates of features of everyone fit into memory (L26); where not even one does, it is of a sample."""
+    from perennial.scoring.frames import MAX_ROWS
+
+    clients = published.query(f"select count(*) as n from {FEATURES}").column("n")[0].as_py()
+    return max(1, min(MAX_DATES, MAX_ROWS // max(int(clients), 1)))
 
 
 def _train(  # noqa: PLR0917
@@ -115,7 +125,7 @@ def _with_outcome(published: Published, assigned: pa.Table, task: ResponseTask) 
 select
     a.client_id,
     a.assigned_on as as_of_date,
-    max(case when a.arm = 'target' then 1.0 else 0.0 end) as treated,
+    max(case when a.arm = '{CONTROL}' then 0.0 else 1.0 end) as treated,
     max(case when o.client_id is not null then 1.0 else 0.0 end) as bought
 from p_assigned as a
 left join fct_orders as o

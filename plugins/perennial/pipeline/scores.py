@@ -20,7 +20,7 @@ from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, published_version
 from perennial.pipeline.models import ScoreState, found_schema, keep, state_of, unusable
 from perennial.pipeline.responses import PREFIX, response_tasks, train_responses
-from perennial.pipeline.watching import FEATURES, check_model, sample_of, told
+from perennial.pipeline.watching import FEATURES, DayFeatures, check_model, sample_of, told
 from perennial.warehouse.engine import Published, open_published, publish_table
 
 if TYPE_CHECKING:  # scikit-learn is imported inside the steps: 1.7 s
@@ -65,17 +65,17 @@ def train_if_due(settings: Settings, run: DayRun) -> StepReport:
     started = time.perf_counter()
     engine = open_ledger(settings)
     with open_published(settings, published_version(engine, run.run_id)) as published:
-        reasons = {task.score: _due(settings, run, published, task) for task in tasks_of(settings)}
+        day = DayFeatures(published, run.as_of)
+        reasons = {task.score: _due(settings, run, day, task) for task in tasks_of(settings)}
         due = [task for task in tasks_of(settings) if reasons[task.score]]
         notes = [f"{score}: {reason or 'not due'}" for score, reason in reasons.items()]
         rows: dict[str, int] = {}
         if due:
-            history_start = _history_start(published, run.as_of)
-            held = {task.score: _held(settings, run, published, task, history_start) for task in due}
-            for task, trained, used in _train(settings, run, published, due, history_start):
+            held = {task.score: _held(settings, run, day, task) for task in due}
+            for task, trained, used in _train(settings, run, published, due, day.history_start):
                 notes.append(keep(settings, run, task, trained, used, held=held[task.score]))
                 rows[task.score] = len(used)
-        notes += train_responses(settings, run, published, _history_start(published, run.as_of))
+        notes += train_responses(settings, run, published, day.history_start)
     seconds = {"train": round(time.perf_counter() - started, 3)}
     return StepReport(run.run_id, run.as_of, "train", rows, seconds, tuple(notes))
 
@@ -85,9 +85,8 @@ def score(settings: Settings, run: DayRun) -> StepReport:
 
     A score without a champion (its training was refused, or waits for a person), or whose model the daily watch stopped
     (drift, age), has no rows, with a note: what stands on it is then refused by name (`score_missing`), and the rest of
-    the day goes on. Raises ContractViolation
-    (L6) when a score was never trained, when the features are not those that the model was trained on, or when the
-    artefact is gone or altered.
+    the day goes on. Raises ContractViolation (L6) when a score was never trained, when the features are not those that
+    the model was trained on, or when the artefact is gone or altered.
     """
     started = time.perf_counter()
     engine = open_ledger(settings)
@@ -95,17 +94,17 @@ def score(settings: Settings, run: DayRun) -> StepReport:
     notes: list[str] = []
     counts: dict[str, int] = {}
     with open_published(settings, published_version(engine, run.run_id)) as published:
-        history_start = _history_start(published, run.as_of)
+        day = DayFeatures(published, run.as_of)
         for task in tasks_of(settings):
             state = state_of(settings, task, run.as_of)
             if state.used is not None:
-                used += _passed(settings, run, published, _load(settings, state.used, published), history_start, notes)
+                used += _passed(settings, run, day, _load(settings, state.used, published), notes)
             elif state.refused is not None or state.waiting is not None:
                 notes.append(state.sentence)
             else:
                 fix = "run the step that trains (`train_models`) for this day first"
                 raise ContractViolation(Problem(f"ledger.model_cards:{task.score}", state.sentence, fix))
-        used += _responses(settings, run, published, history_start, notes)
+        used += _responses(settings, run, day, notes)
         reader = pa.RecordBatchReader.from_batches(CLIENT_SCORES, _scores(published, run.as_of, used, counts))
         version = publish_table(settings, run, SCORES, reader, step="scores")
     advance(engine, run.run_id, "scored", version_id=version)
@@ -124,49 +123,45 @@ class _Used:
     explainer: Explainer | None  # None: a response has no reasons
 
 
-def _responses(
-    settings: Settings, run: DayRun, published: Published, history_start: date, notes: list[str]
-) -> list[_Used]:
+def _responses(settings: Settings, run: DayRun, day: DayFeatures, notes: list[str]) -> list[_Used]:
     """The response models that may be used. One that cannot read the features stops alone: it is nobody's need."""
     found: list[_Used] = []
+    published = day.published
     for task in response_tasks(settings):
         state = state_of(settings, task, run.as_of)
         unread = unusable(state.used, published) if state.used else []
         if unread:
             notes.append(f"{state.score}: STOPPED, NO SCORES: {unread[0]}")
         elif state.used is not None:
-            found += _passed(settings, run, published, _load(settings, state.used, published), history_start, notes)
+            found += _passed(settings, run, day, _load(settings, state.used, published), notes)
         elif state.refused is not None or state.waiting is not None:
             notes.append(state.sentence)
     return found
 
 
-def _passed(  # noqa: PLR0917
-    settings: Settings, run: DayRun, published: Published, model: _Used, history_start: date, notes: list[str]
-) -> list[_Used]:
+def _passed(settings: Settings, run: DayRun, day: DayFeatures, model: _Used, notes: list[str]) -> list[_Used]:
     """The model, unless the watch stops it (L6); what the watch says is kept in the ledger and told in `notes`."""
-    check = check_model(settings, run, published, model.stored, model.scorer, history_start)
+    check = check_model(settings, run, day, model.stored, model.scorer)
     record_check(open_ledger(settings), check)
     notes += told(check)
     return [] if check.verdict == "stopped" else [model]
 
 
-def _held(settings: Settings, run: DayRun, published: Published, task: Task, history_start: date) -> str | None:
+def _held(settings: Settings, run: DayRun, day: DayFeatures, task: Task) -> str | None:
     """Why a new model must not take over by itself: the champion's input has changed beyond what stops it.
 
     A model that is trained on a broken source would fit it well, and nothing would look drifted any more.
     """
     used = state_of(settings, task, run.as_of).used
-    if used is None or unusable(used, published):
+    if used is None or unusable(used, day.published):
         return None
-    scorer = _load(settings, used, published).scorer
-    check = check_model(settings, run, published, used, scorer, history_start)
+    check = check_model(settings, run, day, used, _load(settings, used, day.published).scorer)
     if check.figures["drift"] != "stopped":
         return None
     return f"what the champion stands on has changed beyond the limit that stops: {'; '.join(check.sentences)}"
 
 
-def _due(settings: Settings, run: DayRun, published: Published, task: Task) -> str | None:
+def _due(settings: Settings, run: DayRun, day: DayFeatures, task: Task) -> str | None:
     from perennial.scoring.drift import drift
     from perennial.scoring.due import due_reason
 
@@ -175,11 +170,11 @@ def _due(settings: Settings, run: DayRun, published: Published, task: Task) -> s
     return due_reason(
         state.used.card if state.used else None,
         as_of=run.as_of,
-        schema=found_schema(published),
+        schema=found_schema(day.published),
         train_every_days=settings.scoring.train_every_days,
         max_psi=settings.scoring.drift.warn,
         last_refused=max(tried, default=None),
-        drift_of=lambda bins: drift(bins, _features(published, run.as_of, list(bins))),
+        drift_of=lambda bins: drift(bins, day.sample.to_batches()),
     )
 
 
@@ -231,7 +226,7 @@ def _scores(published: Published, as_of: date, used: list[_Used], counts: dict[s
     """Rows of `client_scores`, chunk by chunk (L26); `counts` is filled with rows by score as they pass."""
     if not used:
         return
-    history_start = _history_start(published, as_of)
+    history_start = DayFeatures(published, as_of).history_start
     names = sorted({name for model in used for name in model.scorer.feature_names})
     for batch in _features(published, as_of, names):
         for model in used:
@@ -273,13 +268,6 @@ def _quoted(names: list[str]) -> str:
     from perennial.core.sqltext import identifier
 
     return ", ".join(identifier(name) for name in names)
-
-
-def _history_start(published: Published, as_of: date) -> date:
-    """The first day with an order: how much of a window a past date could see depends on it."""
-    first = published.query("select min(ordered_on) as first from fct_orders where ordered_on <= ?", [as_of])
-    found = first.column("first")[0].as_py()
-    return found if isinstance(found, date) else as_of
 
 
 def _told(model: _Used, counts: dict[str, int], as_of: date) -> str:

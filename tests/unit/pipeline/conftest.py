@@ -71,7 +71,7 @@ class Day:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
+def built_shop(tmp_path_factory):
     """A home whose day is published and trained, and copies of its ledger before and after training."""
     home = tmp_path_factory.mktemp("small")
     settings = load_settings({"PERENNIAL_HOME": str(home), "PERENNIAL_CONFIG": str(_config(home))})
@@ -102,18 +102,18 @@ def _copy(settings, target):
         connection.exec_driver_sql(f"vacuum into '{target}'")
 
 
-def _day(built, name, tmp_path):
-    settings, _ = built
+def _day(built_shop, name, tmp_path):
+    settings, _ = built_shop
     ledger = tmp_path / "ledger.db"
     shutil.copy(settings.home / f"{name}.db", ledger)
     return Day(settings.model_copy(update={"ledger_override": f"sqlite:///{ledger}"}))
 
 
 @pytest.fixture
-def published(built, tmp_path):
-    return _day(built, "published", tmp_path)
+def published(built_shop, tmp_path):
+    return _day(built_shop, "published", tmp_path)
 
 
 @pytest.fixture
-def trained(built, tmp_path):
-    return _day(built, "trained", tmp_path)
+def trained(built_shop, tmp_path):
+    return _day(built_shop, "trained", tmp_path)

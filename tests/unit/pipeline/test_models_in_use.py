@@ -97,6 +97,7 @@ def test_a_broken_source_does_not_train_itself_healthy_a_person_decides(trained)
     assert set(trained.scored().column("model_version").to_pylist()) == {challenger.model_version}
 
 
+@pytest.mark.slow
 def test_by_approval_no_model_is_used_before_a_person_says_so(published):
     published.forget_cards()
     file = published.settings.file

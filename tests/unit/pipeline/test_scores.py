@@ -24,8 +24,8 @@ from perennial.warehouse.reader import open_published
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def test_a_first_day_trains_a_champion_and_states_why_a_score_has_too_little_history(built, trained):
-    _, report = built
+def test_a_first_day_trains_a_champion_and_states_why_a_score_has_too_little_history(built_shop, trained):
+    _, report = built_shop
     notes = "\n".join(report.notes)
     assert "churn_risk: there is no model yet" in notes
     assert "value_90d: refused, too little history" in notes

@@ -35,7 +35,7 @@ def test_a_campaign_that_changes_some_is_told_with_effects_learners_baseline_and
     by_rule = {(row.cut, row.rule): row.figures for row in judged.rows}
     assert 12 < by_rule["mail, visit", "average effect"]["effect"] < 18
     assert set(by_rule["mail, spend", "average effect"]) == {"effect", "error", "p"}
-    model = next(row for row in judged.rows if row.is_model)
+    model = next(row for row in judged.rows if row.chosen)
     assert model.figures["qini"] > by_rule["mail, visit", "response"]["qini"]
     assert judged.refused == ()
     assert any("separated from random" in sentence for sentence in judged.sentences)

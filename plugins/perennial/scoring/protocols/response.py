@@ -132,7 +132,7 @@ def _one(where: str, outcome: Outcome, X: Matrix, y: Matrix, treatment: Matrix) 
 
 def _row(where: str, one: Repeats, best: str, n: int) -> Row:
     chosen = f"of {len(LEARNERS) - 1} learners, by the mean of the same halves" if one.name == best else ""
-    return Row(where, one.name, one.figures(), n, is_model=one.name == best, chosen=chosen)
+    return Row(where, one.name, one.figures(), n, is_model=one.name != BASELINE, chosen=chosen)
 
 
 def _said(where: str, found: Mapping[str, Repeats], best: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -51,9 +51,8 @@ class ResponseTask:
             return f"an arm has {min(events)} clients of one outcome: at least {MIN_EVENTS} are needed"
         p = binomtest(held_back, len(treatment), self.control_share).pvalue
         if p < _BROKEN:
-            return (
-                f"control is {held_back / len(treatment):.1%} of the clients, {self.control_share:.1%} was drawn (L8)"
-            )
+            share, drawn = f"{held_back / len(treatment):.1%}", f"{self.control_share:.1%}"
+            return f"control is {share} of the clients, the card draws {drawn}: broken, or the card was changed (L8)"
         return None
 
 
