@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Annotated, Literal
 
@@ -23,6 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # Arms of a campaign that are not a card's to name.
+_MONTH_AND_DAY = 5  # characters
 CONTROL, HOLD_OUT = "control", "hold_out"
 
 
@@ -86,17 +86,15 @@ class Holiday(Frozen):
     @model_validator(mode="after")
     def _is_a_day(self) -> Holiday:
         if isinstance(self.on, str):
-            if not re.fullmatch(r"\d\d-\d\d", self.on):
-                raise ValueError(f"{self.on!r} is no day; write it as 12-25 or 2017-12-25")
             try:
-                date(2000, int(self.on[:2]), int(self.on[3:]))
+                date.fromisoformat(self.on if len(self.on) > _MONTH_AND_DAY else f"2000-{self.on}")
             except ValueError:
-                raise ValueError(f"no year has a day {self.on!r}; write it as MM-DD") from None
+                raise ValueError(f"{self.on!r} is no day; write it as 12-25 or 2017-12-25") from None
         return self
 
     def falls_on(self, day: date) -> bool:
         """Whether the holiday is on that day."""
-        return day.strftime("%m-%d") == self.on if isinstance(self.on, str) else day == self.on
+        return str(self.on) in (day.isoformat(), day.strftime("%m-%d"))
 
 
 class Quiet(Frozen):

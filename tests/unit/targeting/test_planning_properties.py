@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
+import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from factories.planned import Decided, decide_day
 from factories.published import AS_OF, card, client, facts, outcomes
+from perennial.targeting.facts import SUPPRESSED
 
 CHANNELS = ("email", "sms", "call")
 _TODAY_ONLY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
@@ -149,7 +153,7 @@ def test_L7_L9_L10_hold_on_every_day_of_a_growing_history(clients, cards, caps, 
         no_cap_is_exceeded(contacts, caps)
 
 
-@settings(max_examples=15, **_TODAY_ONLY)
+@settings(max_examples=8, **_TODAY_ONLY)
 @given(clients_strategy, cards_strategy, caps_strategy, consents_strategy, st.randoms(use_true_random=False))
 def test_L2_the_order_of_clients_cards_and_facts_decides_nothing(clients, cards, caps, consents, chance):
     first = decide_day(clients, cards, ledger=facts(consents=consents), caps=caps)
@@ -158,7 +162,7 @@ def test_L2_the_order_of_clients_cards_and_facts_decides_nothing(clients, cards,
     assert decide_day(clients, cards, ledger=facts(consents=consents), caps=caps).rows == first.rows
 
 
-@settings(max_examples=15, **_TODAY_ONLY)
+@settings(max_examples=8, **_TODAY_ONLY)
 @given(clients_strategy, cards_strategy, caps_strategy, consents_strategy, st.sampled_from([0.0, 200.0, 999.0]))
 def test_L8_one_more_client_changes_no_others_arm(clients, cards, caps, consents, value):
     before = decide_day(clients, cards, ledger=facts(consents=consents), caps=caps)
@@ -170,24 +174,93 @@ def test_L8_one_more_client_changes_no_others_arm(clients, cards, caps, consents
         assert row["arm"] is None or now is None or now == row["arm"]
 
 
-@settings(max_examples=15, **_TODAY_ONLY)
-@given(clients_strategy, cards_strategy)
-def test_no_pair_of_client_and_campaign_would_both_rather_have_each_other(clients, cards):
-    """Stability of the allocation: a client loses a campaign only to a better one, a campaign a client only to a better one."""
+@settings(max_examples=8, **_TODAY_ONLY)
+@given(clients_strategy, cards_strategy, st.integers(1, 2))
+def test_the_allocation_is_worth_what_a_solver_finds(clients, cards, contacts):
+    """A stable matching is not asked for: a client may get her second campaign where the first helps another more."""
     consents = [(c["client_id"], channel, "granted") for c in clients for channel in CHANNELS]
-    day = decide_day(clients, cards, ledger=facts(consents=consents), caps=[{"contacts": 1, "days": 1}])
-    priority = {one["id"]: one["priority"] for one in cards}
-    better_first = {
-        (r["campaign_id"], r["client_id"]): (-(r["value"] or 0), priority[r["campaign_id"]], r["campaign_id"])
-        for r in day.rows
+    day = decide_day(clients, cards, ledger=facts(consents=consents), caps=[{"contacts": contacts, "days": 1}])
+    open_pairs = [r for r in day.rows if r["rule"] in ("allocated", "daily_limit") or r["rule"].startswith("lost_to_")]
+    limit = {one["id"]: one["max_contacts_per_day"] for one in cards}
+    groups = {("who", r["client_id"]): contacts for r in open_pairs}
+    groups |= {("card", r["campaign_id"]): limit[r["campaign_id"]] for r in open_pairs}
+    rows = [
+        ([float(r["client_id" if kind == "who" else "campaign_id"] == name) for r in open_pairs], most)
+        for (kind, name), most in groups.items()
+        if most is not None
+    ]
+    best = 0.0
+    if open_pairs:
+        constraints = LinearConstraint([row for row, _ in rows], ub=[most for _, most in rows])
+        values = [-(r["value"] + 1e-6) for r in open_pairs]
+        best = -milp(values, constraints=constraints, integrality=[1] * len(values), bounds=Bounds(0, 1)).fun
+    reached = sum(r["value"] + 1e-6 for r in open_pairs if r["rule"] == "allocated")
+    assert abs(reached - best) < 1e-4
+
+
+gaps_strategy = st.lists(
+    st.fixed_dictionaries(
+        {
+            "after": st.sampled_from(["k0", "k1", "informational"]),
+            "before": st.sampled_from(["k0", "k2", "informational"]),
+            "days": st.integers(1, 4),
+        }
+    ),
+    max_size=2,
+    unique_by=lambda gap: (gap["after"], gap["before"]),
+).map(lambda gaps: [gap for gap in gaps if gap["after"] != gap["before"] or gap["after"] == "informational"])
+policy_strategy = st.fixed_dictionaries(
+    {
+        "day_budget": st.sampled_from([{}, {"contacts": 3}, {"money": 1.0}, {"money": 0.0}]),
+        "hold_out": st.sampled_from([None, {"share": 0.3, "since": "2017-09-01"}]),
+        "essential": st.sampled_from([{}, {"purposes": ["marketing"], "treatment": "first"}]),
+        "suppress": st.lists(st.tuples(st.sampled_from(["c0", "c3"]), st.sampled_from(["all", "email"])), max_size=2),
     }
-    given_to = {row["client_id"]: row["campaign_id"] for row in day.rows if row["rule"] == "allocated"}
-    for row in day.rows:
-        pair = (row["campaign_id"], row["client_id"])
-        if row["rule"].startswith("lost_to_"):
-            assert better_first[given_to[row["client_id"]], row["client_id"]] < better_first[pair]
-        if row["rule"] == "daily_limit":
-            chosen = [
-                r["value"] for r in day.rows if r["campaign_id"] == row["campaign_id"] and r["rule"] == "allocated"
-            ]
-            assert all(value >= row["value"] for value in chosen)
+)
+
+
+@settings(max_examples=4, **_TODAY_ONLY)
+@given(clients_strategy, cards_strategy, caps_strategy, gaps_strategy, policy_strategy)
+def test_gaps_budgets_and_suppressions_hold_on_every_day_and_planning_again_gives_the_same(
+    clients, cards, caps, gaps, policy
+):
+    """Four cards, so that every gap names one; budgets of the day, suppressions, the hold-out, essential purposes."""
+    cards = [*cards, *(card(f"k{n}", audience="false") for n in range(len(cards), 4))]
+    suppressed = policy["suppress"]
+    rules = {name: value for name, value in policy.items() if name != "suppress"}
+    rules["gaps"] = [] if rules["essential"] else gaps  # which do not hold for what is essential
+    consents = [(c["client_id"], channel, "granted") for c in clients for channel in CHANNELS]
+    sent: list[tuple[str, str, str, date]] = []
+    for offset in range(2):
+        as_of = AS_OF + timedelta(days=offset)
+        barred = pa.Table.from_pylist(
+            [{"client_id": who, "channel": channel} for who, channel in suppressed], schema=SUPPRESSED
+        )
+        ledger = replace(facts(as_of=as_of, consents=consents, contacts=sent), suppressed=barred)
+        day = decide_day(clients, cards, as_of=as_of, ledger=ledger, caps=caps, **rules)
+        again = decide_day(clients, list(reversed(cards)), as_of=as_of, ledger=ledger, caps=caps, **rules)
+        assert day.rows == again.rows
+        reached = [row for row in day.rows if row["outcome"] != "refused"]
+        assert not {(row["client_id"], row["channel"]) for row in reached} & set(suppressed)
+        assert not {row["client_id"] for row in reached} & {who for who, channel in suppressed if channel == "all"}
+        limits = rules["day_budget"]
+        assert len(reached) <= limits.get("contacts", len(reached))
+        assert sum(row["cost"] for row in reached) <= limits.get("money", 1e9) + 1e-9
+        contacts = [(row["campaign_id"], row["client_id"], row["channel"], as_of) for row in reached]
+        assert no_gap_is_broken([*sent, *contacts], as_of, rules["gaps"])
+        sent += contacts
+
+
+def no_gap_is_broken(contacts, day, gaps) -> bool:
+    """No contact of the day came too soon after one that a gap names, be it of the same day."""
+    todays = [one for one in contacts if one[3] == day]
+    return not any(
+        before[1] == after[1]
+        and before[0] != after[0]
+        and gap["before"] in (before[0], "informational")
+        and gap["after"] in (after[0], "informational")
+        and 0 <= (day - after[3]).days < gap["days"]
+        for gap in gaps
+        for before in todays
+        for after in contacts
+    )

@@ -8,7 +8,7 @@ from factories.published import CLIENTS, METRICS, card, policy, put, write_confi
 from perennial.core.errors import ConfigError
 from perennial.core.settings import REPOSITORY, load_settings
 from perennial.targeting.catalogue import catalogue_of, contracted_tables
-from perennial.targeting.config import load_campaigns, load_policy, load_segments, load_targeting
+from perennial.targeting.config import load_campaigns, load_policy, load_rules, load_segments, load_targeting
 
 _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "bool": "BOOLEAN", "date32[day]": "DATE"}
 CATALOGUE = catalogue_of(
@@ -44,6 +44,40 @@ def test_a_circle_of_segments_is_named_once_and_whole(tmp_path):
 def test_a_segment_that_names_itself_is_a_circle(tmp_path):
     [told] = problems(write_config(tmp_path, segments={"a": "not a"}))
     assert "in a circle: a -> a" in told
+
+
+def test_a_chain_of_segments_that_is_too_long_is_told_where_it_is(tmp_path):
+    rules = {f"seg_{number:03}": f"seg_{number + 1:03}" for number in range(60)} | {"seg_060": "has_phone"}
+    [told] = problems(write_config(tmp_path, segments=rules))
+    assert "seg" in told
+    assert "a chain of more than 50 segments" in told
+    assert len(load_segments(write_config(tmp_path, segments=dict(list(rules.items())[11:])), CATALOGUE)) == 50
+
+
+def test_a_segment_that_asks_who_entered_it_is_a_circle(tmp_path):
+    [told] = problems(write_config(tmp_path, segments={"a": "entered(b, 7)", "b": "exited(a, 3) or has_phone"}))
+    assert "in a circle: a -> b -> a" in told
+
+
+def test_the_response_to_each_card_and_every_declared_score_are_names(tmp_path):
+    rules = {"keen": "response_one > 0.1", "soon": "next_purchase_days < 7 and value_365d > 100"}
+    settings = write_config(tmp_path, campaigns=[card("one", audience="keen")], segments=rules)
+    assert load_targeting(settings, CATALOGUE).segment_rules["keen"].metrics == {"response_one"}
+    assert load_rules(settings, CATALOGUE).segment_rules["soon"].metrics == {"next_purchase_days", "value_365d"}
+    [told] = problems(write_config(tmp_path, segments={"keen": "response_oen > 0.1"}, campaigns=[card("one")]))
+    assert "did you mean response_one?" in told
+
+
+def test_a_file_beside_the_config_replaces_segments_by_their_id(tmp_path):
+    settings = write_config(tmp_path, segments={"a": "has_phone", "b": "a"})
+    file = tmp_path / "mine.yml"
+    file.write_text(
+        "version: 1\nsegments:\n- {id: a, description: x, where: has_email}\n- {id: c, description: x, where: b}\n"
+    )
+    found = load_rules(settings, CATALOGUE, file)
+    assert {segment.id: segment.where for segment in found.segments} == {"a": "has_email", "b": "a", "c": "b"}
+    same = load_rules(settings, CATALOGUE, settings.config_dir / "segments" / "all.yml")
+    assert {segment.id for segment in same.segments} == {"a", "b"}
 
 
 def test_mistakes_of_all_files_are_told_at_once_with_file_line_field_and_fix(tmp_path):
@@ -158,7 +192,7 @@ def test_the_shipped_cards_cover_what_the_shop_needs():
     assert {"sun", "wed"} <= set(cards["newsletter"].schedule.weekdays or ())
     assert cards["newsletter"].nature == "informational"
     assert cards["anniversary"].schedule.anniversary_of == "signed_up_on"
-    assert cards["cross_sell"].next_product == "department_not_yet_bought"
+    assert cards["cross_sell"].next_product == "cross_sell"
     assert cards["bring_a_friend"].list_type == "audience"
     assert any({"sms", "call"} & set(campaign.channels) for campaign in cards.values())
     assert all(0 < campaign.control_share < 1 for campaign in cards.values())
@@ -178,3 +212,48 @@ def test_the_wholesaler_of_the_example_needs_no_consent_of_its_accounts():
     assert targeting.policy.channels["account_manager"].consent == "not_required"
     assert {campaign.channels for campaign in targeting.campaigns} == {("account_manager",)}
     assert load_policy(_shipped(REPOSITORY / "config" / "examples" / "online_retail")) == targeting.policy
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"caps": [{"contacts": 1, "days": 7, "segment": "slepers"}]}, ["caps.0.segment", "did you mean sleepers"]),
+        ({"gaps": [{"after": "one", "before": "onne", "days": 7}]}, ["gaps.0.before", "did you mean one"]),
+        ({"gaps": [{"after": "one", "before": "one", "days": 7}]}, ["gaps.0", "distance from itself", "cool_down_days"]),
+        ({"quiet": {"hours": {"starts": 1260, "ends": "08:00"}}}, ["quiet.hours.starts", "not text"]),
+        ({"quiet": {"hours": {"starts": "25:00", "ends": "08:00"}}}, ["quiet.hours.starts", "a time of day in quotes"]),
+        ({"quiet": {"zones": {"DE": "Europe/Berln"}}}, ["quiet.zones.DE", "no time zone is called 'Europe/Berln'"]),
+        ({"quiet": {"holidays": [{"on": "02-30", "name": "x"}]}}, ["quiet.holidays.0", "no day", "12-25"]),
+        ({"quiet": {"channels": ["call"]}}, ["quiet.channels.0", "'call' is not declared"]),
+        ({"day_budget": {"money": -1}}, ["day_budget.money", "-1 is less than 0"]),
+        ({"hold_out": {"share": 0.0, "since": "2017-09-01"}}, ["hold_out.share", "more than 0"]),
+        ({"channels": {"email": {"cost": 0.1, "address": "email", "consent": "not_required", "min_consent_days": 3}}},
+         ["channels.email.min_consent_days", "needs no consent"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_policy_is_told_with_its_place(tmp_path, change, parts):
+    channels = {"email": {"cost": 0.01, "address": "email"}}
+    rules = {"sleepers": "recency_days > 9"}
+    given = policy(**{"channels": channels, "caps": [], **change})
+    [told] = problems(write_config(tmp_path, campaigns=[card("one")], segments=rules, policy=given))
+    assert told.startswith("policy.yml:")
+    for part in parts:
+        assert part in told
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"arms": [{"id": "a", "share": 0.7}, {"id": "b", "share": 0.7}]}, ["arms", "add up to 1.4: they overlap"]),
+        ({"arms": [{"id": "a", "share": 0.5}, {"id": "a", "share": 0.5}]}, ["arms.1.id", "stands twice"]),
+        ({"arms": [{"id": "control", "share": 1}]}, ["arms.0.id", "no name for an arm"]),
+        ({"pilot": {"share": 0.1}}, ["pilot", "without a control group"]),
+        ({"budget": {"money": -5}}, ["budget.money", "-5 is less than 0"]),
+        ({"budget": {"money": 5, "money_per_day": 9}}, ["budget.money_per_day", "more than the whole term"]),
+        ({"exclusivity": {"group": "offers", "days": 0}}, ["exclusivity.days", "0 is less than 1"]),
+    ],
+)
+def test_a_mistake_in_what_a_card_says_of_budgets_arms_and_pilots_is_told(tmp_path, change, parts):
+    [told] = problems(write_config(tmp_path, campaigns=[card("one", **change)]))
+    for part in parts:
+        assert part in told
