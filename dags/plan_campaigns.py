@@ -13,7 +13,8 @@ Published tables, `config/segments`, `config/campaigns`, `config/policy.yml`, th
 deliveries.
 
 ## Writes
-Published `campaign_outcomes` and `client_segments`, the ledger's assignments; asset `targeting.campaign_outcomes`.
+Published `campaign_outcomes`, `client_segments` with its history and sizes, the ledger's assignments; asset
+`targeting.campaign_outcomes`.
 
 ## Parameters
 `as_of`: a business date whose run exists; empty for the run of the triggering event, else the newest.

@@ -5,7 +5,8 @@ perennial segments check [FILE]        every mistake by file, line and fix; rule
 perennial segments preview FILE_OR_ID  size, reach by channel, revenue, overlaps, changes, ten masked clients
 perennial segments schema              the JSON Schema of config/segments/*.yml, for editors
 
-A FILE need not be in config/ yet: its segments stand beside ours, or instead of those with the same id.
+A FILE need not be in config/ yet: its segments stand beside ours, or instead of those with the same id. All but schema
+take --json.
 """
 
 from __future__ import annotations
