@@ -75,7 +75,9 @@ class Campaign(Frozen):
     channels: tuple[Channel, ...]  # in order of preference: the first that the client may be reached by
     message: str
     merge_fields: tuple[str, ...] = ()  # published metrics and `first_name`, `next_product`, `offer_code`
-    next_product: Literal["none", "department_not_yet_bought"] = "none"
+    # What is proposed: the best of a kind of client_next_products, or a department. Without the day's table cross_sell
+    # falls back to the department.
+    next_product: Literal["none", "department_not_yet_bought", "repeat", "cross_sell", "up_sell"] = "none"
     never_propose: tuple[str, ...] = ()  # departments that are not offered as the next product
     offer: Offer
     schedule: Schedule = Schedule()

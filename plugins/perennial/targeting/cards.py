@@ -53,7 +53,8 @@ def _merge_field_problems(card: Campaign, where: Where, catalogue: Catalogue | N
     for index, name in enumerate(card.merge_fields):
         place = where("merge_fields", index)
         if name == "next_product" and card.next_product == "none":
-            yield Problem(place, "the card proposes no product", "set next_product: department_not_yet_bought")
+            fix = "set next_product: cross_sell or department_not_yet_bought"
+            yield Problem(place, "the card proposes no product", fix)
         if name == "offer_code" and card.offer.code is None:
             yield Problem(place, "the offer has no code", "add offer.code, or remove the field")
         if catalogue is not None and name not in catalogue and name not in MERGE_FIELDS:

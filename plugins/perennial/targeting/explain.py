@@ -46,7 +46,7 @@ def explain_campaigns(
     `outcomes` None: the day has not been planned.
     """
     row = _row(session, client_id)
-    reasons = _product_reasons(session, targeting, client_id)
+    reasons = _product_reasons(session, targeting, known, client_id)
     audiences = {card.id: card.audience for card in targeting.campaigns}
     terms = terms_of(session, targeting, known, audiences, [client_id])[client_id]
     told = []
@@ -93,12 +93,12 @@ def _no_candidate(session: Session, card: Campaign, known: Known, row: Told) -> 
     return {**_NO_OUTCOME, "rule": "config_changed" if row[AUDIENCE_PREFIX + card.id] else "not_in_audience"}
 
 
-def _product_reasons(session: Session, targeting: Targeting, client_id: str) -> dict[str, str]:
+def _product_reasons(session: Session, targeting: Targeting, known: Known, client_id: str) -> dict[str, str]:
     """Why each card proposes what it proposes to this client, computed as the plan computes it."""
     proposing = tuple(card for card in targeting.campaigns if card.next_product != "none")
     register_cards(session, proposing, {card.id: () for card in proposing})
     make_table(
         session, "t_candidates", "select campaign_id, cast($id as varchar) as client_id from p_cards", {"id": client_id}
     )
-    choose_products(session)
+    choose_products(session, known.tables, known.as_of)
     return {row["campaign_id"]: reason(row) for row in session.query("select * from t_next").to_pylist()}

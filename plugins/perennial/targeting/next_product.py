@@ -1,7 +1,14 @@
-"""The next product: the department that a client has not bought yet and that clients like them buy most."""
+"""The next product: what scoring proposes to the client, or the department that clients like them buy most.
+
+Where the day has no learned proposals, a card that wants `cross_sell` proposes a department that was not bought yet.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
+
+from perennial.contracts.next_steps import NEXT_PRODUCTS_TABLE
 from perennial.targeting.session import Session, make_table
 
 LEAST_GROUP = 30  # below so many clients with the same main department, all clients are the group
@@ -66,7 +73,7 @@ with wanted as (
     inner join t_clients as k on k.client_id = c.client_id
     inner join p_cards as p on p.campaign_id = c.campaign_id
     left join (select distinct main_department from t_popular) as g on g.main_department = k.main_department_365d
-    where p.wants_product
+    where p.product_kind = 'department_not_yet_bought' or (p.product_kind = 'cross_sell' and not $learned)
 ),
 ranked as (
     select
@@ -90,23 +97,66 @@ ranked as (
             select 1 from p_never as n where n.campaign_id = w.campaign_id and n.department = t.department
         )
 )
-select campaign_id, client_id, department as next_product, share, lift, main_department
+select
+    campaign_id, client_id, department as next_product, share, lift, main_department, cast(null as varchar) as why
+from ranked
+where place = 1
+"""
+
+_LEARNED = f"""
+with ranked as (
+    select
+        c.campaign_id,
+        c.client_id,
+        n.product_name,
+        n.probability,
+        n.reason,
+        row_number() over (partition by c.campaign_id, c.client_id order by n.rank) as place
+    from t_candidates as c
+    inner join p_cards as p on p.campaign_id = c.campaign_id
+    inner join {NEXT_PRODUCTS_TABLE} as n
+        on n.client_id = c.client_id and n.kind = p.product_kind and n.as_of_date = cast($as_of as date)
+    where not exists (
+        select 1 from p_never as e where e.campaign_id = c.campaign_id and e.department = n.product_line
+    )
+)
+select
+    campaign_id, client_id, product_name as next_product, probability as share, cast(null as double precision) as lift,
+    cast(null as varchar) as main_department, reason as why
 from ranked
 where place = 1
 """
 
 
-def choose_products(session: Session) -> None:
-    """Make `t_next` (campaign_id, client_id, next_product, share, lift, main_department) for the cards that want it.
+def choose_products(session: Session, tables: Mapping[str, object], as_of: date) -> None:
+    """Make `t_next` (campaign_id, client_id, next_product, share, lift, main_department, why) for cards that want it.
 
-    Reads t_clients, t_candidates, p_cards, p_never and the published client_product_matrix (what was ever bought).
+    Reads t_clients, t_candidates, p_cards, p_never, the day's client_next_products where they are published, and the
+    published client_product_matrix (what was ever bought).
     """
+    learned = _is_learned(session, tables, as_of)
     make_table(session, "t_popular", _POPULARITY, {"least_group": LEAST_GROUP})
-    make_table(session, "t_next", _NEXT, {"least_share": LEAST_SHARE})
+    make_table(session, "t_departments", _NEXT, {"least_share": LEAST_SHARE, "learned": learned})
+    if learned:
+        make_table(session, "t_learned", _LEARNED, {"as_of": as_of})
+    more = " union all select * from t_learned" if learned else ""
+    make_table(session, "t_next", f"select * from t_departments{more}")
+
+
+def _is_learned(session: Session, tables: Mapping[str, object], as_of: date) -> bool:
+    """Whether the day has proposals: those of another day are none (L6)."""
+    if NEXT_PRODUCTS_TABLE not in tables:
+        return False
+    found = session.query(
+        f"select count(*) as n from {NEXT_PRODUCTS_TABLE} where as_of_date = cast($as_of as date)", {"as_of": as_of}
+    )
+    return int(found.column("n")[0].as_py()) > 0
 
 
 def reason(row: dict[str, object]) -> str:
-    """Why this department, in a sentence, from a row of `t_next`."""
+    """Why this product or department, in a sentence, from a row of `t_next`."""
+    if row["why"]:
+        return f"{row['next_product']}: {row['why']} (probability {float(str(row['share'])):.1%})"
     main = row["main_department"]
     group = f"clients whose main department is {main}" if main else "all clients"
     return f"{float(str(row['share'])):.0%} of {group} buy {row['next_product']} (lift {float(str(row['lift'])):.2f})"

@@ -79,7 +79,7 @@ def decide(session: Session, targeting: Targeting, tables: Tables, facts: DayFac
     reach = read_reach(session, due)
     session.register("p_windows", windows.table(policy, facts.zone, as_of))
     make_people(session, policy, reach, tables, as_of)
-    _propose_products(session, due, as_of)
+    _propose_products(session, due, tables, as_of)
     judging = _judging(session, targeting, facts, known=known, reach=reach, missing=missing)
     judge(session, judging)
     choose_persons(session)
@@ -118,7 +118,7 @@ def register_cards(session: Session, due: tuple[Campaign, ...], missing: Mapping
             "campaign_id": card.id,
             "cool_down": cool_down_days(card),
             "lacks_scores": bool(missing[card.id]),
-            "wants_product": card.next_product != "none",
+            "product_kind": card.next_product,
             "is_audience": card.list_type == "audience",
         }
         for card in due
@@ -134,7 +134,7 @@ def register_cards(session: Session, due: tuple[Campaign, ...], missing: Mapping
     session.register("p_never", pa.Table.from_pylist(never, schema=_NEVER))
 
 
-def _propose_products(session: Session, due: tuple[Campaign, ...], as_of: date) -> None:
+def _propose_products(session: Session, due: tuple[Campaign, ...], tables: Tables, as_of: date) -> None:
     """Make `t_candidates`, the clients of the cards that propose a product, and `t_next`, what they propose."""
     binder = Binder("due")
     parts = ["select campaign_id, client_id from t_people cross join p_cards where false"]
@@ -146,7 +146,7 @@ def _propose_products(session: Session, due: tuple[Campaign, ...], as_of: date) 
         condition = identifier(AUDIENCE_PREFIX + card.id) + (f" and {anniversary}" if anniversary else "")
         parts.append(f"select {campaign_id}, client_id from t_people where {condition}")
     make_table(session, "t_candidates", " union all ".join(parts), binder.values)
-    choose_products(session)
+    choose_products(session, tables, as_of)
 
 
 def _judging(
@@ -262,7 +262,7 @@ _CARDS = pa.schema(
         ("campaign_id", pa.string()),
         ("cool_down", pa.int32()),
         ("lacks_scores", pa.bool_()),
-        ("wants_product", pa.bool_()),
+        ("product_kind", pa.string()),
         ("is_audience", pa.bool_()),
     ]
 )

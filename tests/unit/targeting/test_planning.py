@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from datetime import date
 
+import pyarrow as pa
 import pytest
 
 from factories.planned import decide_day
 from factories.published import AS_OF, SALT, card, client, days_before, facts, granted, outcomes, scores
+from perennial.contracts.next_steps import CLIENT_NEXT_PRODUCTS
 from perennial.contracts.scores import CAMPAIGN_OUTCOMES
 from perennial.core.errors import ContractViolation
 from perennial.core.ids import unit_interval
@@ -323,6 +325,43 @@ def test_the_next_product_is_what_others_with_the_same_main_department_buy_most(
     assert day.of("cross", "next_product")["g0"] == "MEAT"
     assert day.of("cross", "next_product")["g40"] == "DELI"
     assert day.of("cross", "next_product")["m0"] == "GROCERY"  # too few like them: what all clients buy
+
+
+def _proposed(*rows):
+    """The day's client_next_products: (client, rank, product, line, kind)."""
+    names = ("client_id", "rank", "product_name", "product_line", "kind")
+    more = {
+        "as_of_date": AS_OF,
+        "product_id": "p",
+        "probability": 0.1,
+        "amount": 1.0,
+        "reason": "bought with TEA by ...",
+    }
+    made = [{**dict(zip(names, row, strict=True)), **more, "model_version": "m"} for row in rows]
+    return {"client_next_products": pa.Table.from_pylist(made, schema=CLIENT_NEXT_PRODUCTS)}
+
+
+def test_the_next_product_is_the_best_learned_one_of_the_cards_kind_that_may_be_proposed():
+    rows = [
+        ("a", 1, "TEA", "GROCERY", "repeat"),
+        ("a", 2, "PETROL", "FUEL", "cross_sell"),
+        ("a", 3, "COFFEE", "GROCERY", "cross_sell"),
+        ("a", 4, "BEST COFFEE", "GROCERY", "up_sell"),
+    ]
+    wanted = {"repeat": "TEA", "cross_sell": "COFFEE", "up_sell": "BEST COFFEE"}
+    for kind, product in wanted.items():
+        cards = [card("cross", next_product=kind, never_propose=["FUEL"])]
+        day = decide_day([client("a"), client("b")], cards, extra=_proposed(*rows))
+        assert day.of("cross", "next_product") == {"a": product, "b": None}
+        assert day.of("cross")["b"] == "no_next_product"
+
+
+def test_L6_proposals_of_another_day_are_none_and_cross_sell_falls_back_to_a_department():
+    table = _proposed(("a", 1, "COFFEE", "GROCERY", "cross_sell"))["client_next_products"]
+    old = table.set_column(1, "as_of_date", pa.array([YESTERDAY], pa.date32()))
+    clients = [client("a", departments=("GROCERY",)), client("b", departments=("GROCERY", "MEAT"))]
+    day = decide_day(clients, [card("cross", next_product="cross_sell")], extra={"client_next_products": old})
+    assert day.of("cross", "next_product")["a"] == "MEAT"
 
 
 def test_a_client_who_bought_everything_has_no_next_product():

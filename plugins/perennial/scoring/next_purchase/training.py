@@ -193,8 +193,8 @@ def _coverage(model: NextPurchaseModel, curves: Matrix, days: Matrix, horizon: i
     came = days[bought]
     low, middle, high = model.among_buyers(curves[bought])
     return {
-        "interval_80_held": float(((came >= np.floor(low)) & (came <= np.ceil(high))).mean()),
-        "below_median": float((came - 0.5 <= middle).mean()),
+        "interval_80_held": float(((came >= np.ceil(low)) & (came <= np.ceil(high))).mean()),
+        "below_median": float((came <= np.ceil(middle)).mean()),
         "predicted_share_within_horizon": float(curves[:, -1].mean()),
         "observed_share_within_horizon": float(bought.mean()),
     }
