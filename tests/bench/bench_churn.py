@@ -58,7 +58,8 @@ def print_figures(settings: Settings, until: date, *, later: bool) -> None:
     from perennial.pipeline.scores import tasks_of
 
     run = _built(settings, until)
-    churn, value = tasks_of(settings)
+    tasks = {task.score: task for task in tasks_of(settings)}
+    churn, value = tasks["churn_risk"], tasks["value_90d"]
     wanted = [
         (churn, CHURN_CUTS + (LATER_CHURN_CUTS if later else ()), CHURN_COLUMNS),
         (value, VALUE_CUTS + (LATER_VALUE_CUTS if later else ()), VALUE_COLUMNS),

@@ -12,6 +12,7 @@ from perennial.contracts.scores import CLIENT_SCORES
 from perennial.core.settings import Scoring
 from perennial.pipeline.budgets import budget_from, budgets
 from perennial.scoring.cuts import YEAR, season_targets, training_dates
+from perennial.scoring.estimators import ChurnModel
 from perennial.scoring.features import feature_schema
 from perennial.scoring.frames import frame_of
 from perennial.scoring.links import expit
@@ -119,6 +120,23 @@ def test_season_targets_are_whole_weeks_before_today_the_test_and_the_last_known
     days = season_targets(AS_OF, HORIZON)
     assert days == tuple(AS_OF - timedelta(days=k * HORIZON) - YEAR for k in range(3))
     assert all((AS_OF - timedelta(days=k * HORIZON)).weekday() == day.weekday() for k, day in enumerate(days))
+
+
+def test_without_a_year_of_history_half_of_the_last_miss_in_level_is_made_up_for():
+    truth = (np.arange(1000) % 5 > 0).astype(float)
+    raw, silent = np.zeros(1000), np.zeros(1000)
+    full = ChurnModel(NAMES).calibrate(raw, truth, silent, reach=100.0)
+    half = ChurnModel(NAMES).calibrate(raw, truth, silent, reach=np.inf)
+    assert full.intercept_ == pytest.approx(np.log(4), abs=0.01)
+    assert half.intercept_ == pytest.approx(np.log(4) / 2, abs=0.01)
+
+
+def test_clients_whom_the_year_before_could_not_show_get_a_step_of_their_own():
+    random = np.random.default_rng(5)
+    raw, silent = random.normal(size=4000), random.uniform(0, 200, 4000)
+    truth = (random.random(4000) < expit(0.8 * raw - 0.5 + 1.5 * (silent >= 100))).astype(float)
+    model = ChurnModel(NAMES).calibrate(raw, truth, silent, reach=100.0)
+    assert (model.slope_, model.intercept_, model.dormant_) == pytest.approx((0.8, -0.5, 1.5), abs=0.2)
 
 
 @pytest.mark.parametrize("horizon", [182, 365])
