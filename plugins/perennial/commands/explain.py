@@ -44,6 +44,7 @@ def _show(told: dict[str, Any]) -> None:
             print(f"  {reason}")
     for score, why in told["no_score"].items():
         print(f"\nno {score}: {why or 'not told'}")
+    _show_next(told)
     segments = [
         (one["segment"], _IN if one["in"] else _OUT, one["since"], _failing(one, "terms")) for one in told["segments"]
     ]
@@ -65,6 +66,22 @@ def _show(told: dict[str, Any]) -> None:
     ]
     columns = ("campaign", "", "outcome", "rule", "why", "audience: it does not hold that")
     _section("Campaigns", columns, campaigns)
+
+
+def _show_next(told: dict[str, Any]) -> None:
+    products = [
+        (one["rank"], one["product_name"], one["kind"], f"{one['probability']:.1%}", one["reason"])
+        for one in told["next_products"]
+    ]
+    _section("Next products", ("rank", "product", "kind", "probability", "because"), products)
+    purchases = [
+        (one["category"], *(_days(one[key]) for key in ("days", "low", "high"))) for one in told["next_purchases"]
+    ]
+    _section("Next purchases, in days", ("category", "median", "80 % from", "to"), purchases)
+
+
+def _days(days: float | None) -> str:
+    return "-" if days is None else f"{days:.0f}"
 
 
 def _section(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
