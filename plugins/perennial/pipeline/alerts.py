@@ -24,6 +24,7 @@ from perennial.ledger.engine import open_ledger
 from perennial.ledger.gate import drifted_columns, last_committed
 from perennial.ledger.quarantine import SetAside, set_aside
 from perennial.pipeline.quarantine import refused_batches
+from perennial.pipeline.watching import without
 from perennial.quality.history import silent_hours
 from perennial.sources.config import load_sources
 
@@ -137,7 +138,7 @@ def _scores(engine: sa.Engine) -> Iterator[Alert]:
         if check.verdict == "passed":
             continue
         kind: AlertKind = "stop" if check.verdict == "stopped" else "drift"
-        stops = "no score is given, campaigns that stand on it refuse everyone" if kind == "stop" else "it may stop"
+        stops = f"no score is given, {without(check.score)}" if kind == "stop" else "it may stop"
         said = f"{check.score} of {check.as_of}: {'; '.join(check.sentences)}: {stops}"
         fix = f"-> perennial models show {check.model_version}; docs/runbook.md, scores stopped"
         link = f"/perennial/models/{quote(check.model_version, safe='')}"

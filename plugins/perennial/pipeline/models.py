@@ -14,7 +14,7 @@ from perennial.ledger import cards as ledger_cards
 from perennial.ledger.cards import CardStatus, Decision, StoredCard
 from perennial.ledger.checks import ScoreCheck, checks_of, checks_on
 from perennial.ledger.engine import open_ledger
-from perennial.pipeline.watching import FEATURES
+from perennial.pipeline.watching import FEATURES, without
 from perennial.warehouse.engine import Published
 
 if TYPE_CHECKING:  # scikit-learn is imported inside the steps: 1.7 s
@@ -45,7 +45,7 @@ class ScoreState:
         """What people should know of it; a score without a model says what that means."""
         if self.used is not None:
             return self._in_use(self.used)
-        nobody = "campaigns that stand on it refuse everyone (score_missing)"
+        nobody = without(self.score)
         if self.waiting is not None:
             return f"{self.score}: NO SCORES, {self._waits(self.waiting)}; {nobody}"
         if self.refused is not None:

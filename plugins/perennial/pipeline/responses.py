@@ -11,6 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from perennial.contracts.records import DayRun
+from perennial.contracts.scores import RESPONSE_PREFIX
 from perennial.contracts.targeting import Campaign
 from perennial.core.settings import Settings
 from perennial.core.yamlfile import read_yaml, validate
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from perennial.scoring.frames import Frame
     from perennial.scoring.uplift.training import ResponseTask
 
-PREFIX, CONTROL = "response_", "control"
+CONTROL = "control"
 MAX_DATES = 12  # days of assignment that are learned from: each is one more date of features to build
 _FEW = 20  # clients of a day of assignment: below, it is not worth a date
 
@@ -40,7 +41,7 @@ def response_tasks(settings: Settings) -> list[ResponseTask]:
     for path in sorted((settings.config_dir / "campaigns").glob("*.yml")):
         card = validate(read_yaml(path), Campaign)
         if card.id in known and card.control_share > 0:
-            found.append(ResponseTask(PREFIX + card.id, card.success_window_days, card.control_share))
+            found.append(ResponseTask(RESPONSE_PREFIX + card.id, card.success_window_days, card.control_share))
     return found
 
 
@@ -73,7 +74,7 @@ def _is_due(settings: Settings, run: DayRun, published: Published, state: ScoreS
 def _assigned(engine: sa.Engine, published: Published, task: ResponseTask, as_of: date) -> pa.Table:
     """Clients with complete windows, by today's ids, of the days on which most were assigned: DRAWN rows."""
     until = as_of - timedelta(days=task.horizon_days)
-    drawn = assignments.drawn_in(engine, task.score.removeprefix(PREFIX), until=until)
+    drawn = assignments.drawn_in(engine, task.score.removeprefix(RESPONSE_PREFIX), until=until)
     drawn = rekeyed(drawn, aliases_of(published), one_per=("campaign_id", "client_id"))
     days = Counter(drawn.column("assigned_on").to_pylist())
     chosen = [day for day, count in sorted(days.items(), key=lambda one: (-one[1], one[0])) if count >= _FEW]

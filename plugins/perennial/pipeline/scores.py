@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from perennial.contracts.records import DayRun, StepReport
-from perennial.contracts.scores import CLIENT_SCORES
+from perennial.contracts.scores import CLIENT_SCORES, RESPONSE_PREFIX
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.settings import Settings
 from perennial.ledger.cards import StoredCard
@@ -19,7 +19,7 @@ from perennial.ledger.checks import record_check
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, published_version
 from perennial.pipeline.models import ScoreState, found_schema, keep, state_of, unusable
-from perennial.pipeline.responses import PREFIX, response_tasks, train_responses
+from perennial.pipeline.responses import response_tasks, train_responses
 from perennial.pipeline.watching import FEATURES, DayFeatures, check_model, sample_of, told
 from perennial.warehouse.engine import Published, open_published, publish_table
 
@@ -217,7 +217,7 @@ def _load(settings: Settings, stored: StoredCard, published: Published) -> _Used
     if problems:
         raise ContractViolation(problems)
     scorer = store.load(settings.home / stored.artefact)
-    is_response = stored.score.startswith(PREFIX)
+    is_response = stored.score.startswith(RESPONSE_PREFIX)
     explainer = None if is_response else Explainer(scorer, currency=settings.company.currency)
     return _Used(stored, scorer, explainer)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from perennial.contracts.records import DayRun
+from perennial.contracts.scores import RESPONSE_PREFIX
 from perennial.core.settings import Settings
 from perennial.ledger.cards import StoredCard
 from perennial.ledger.checks import ScoreCheck
@@ -71,10 +72,17 @@ def sample_of(published: Published, as_of: date, names: list[str], clients: int)
     )
 
 
+def without(score: str) -> str:
+    """What it means that nobody has the score today."""
+    if score.startswith(RESPONSE_PREFIX):
+        return "its card keeps the assumed effect, rules that name it refuse everyone (score_missing)"
+    return "campaigns that stand on it refuse everyone (score_missing)"
+
+
 def told(check: ScoreCheck) -> list[str]:
     """The sentences of a check for the run's notes."""
     if check.verdict == "stopped":
         fix = f"see `perennial models show {check.model_version}`"
-        nobody = "campaigns that stand on it refuse everyone (score_missing)"
-        return [f"{check.score}: STOPPED, NO SCORES: {'; '.join(check.sentences)}; {nobody}; {fix}"]
+        said = "; ".join(check.sentences)
+        return [f"{check.score}: STOPPED, NO SCORES: {said}; {without(check.score)}; {fix}"]
     return [f"{check.score}: warning: {sentence}" for sentence in check.sentences]
