@@ -18,17 +18,22 @@ from perennial.ledger.cards import StoredCard
 from perennial.ledger.checks import record_check
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, published_version
+from perennial.pipeline.budgets import budget_from, budgets
 from perennial.pipeline.models import ScoreState, found_schema, keep, state_of, unusable
+from perennial.pipeline.next_steps import publish_next, train_next_product
 from perennial.pipeline.responses import response_tasks, train_responses
 from perennial.pipeline.watching import FEATURES, DayFeatures, check_model, sample_of, told
 from perennial.warehouse.engine import Published, open_published, publish_table
 
 if TYPE_CHECKING:  # scikit-learn is imported inside the steps: 1.7 s
     from perennial.scoring.frames import Frame
+    from perennial.scoring.next_purchase.training import NextPurchaseTask
     from perennial.scoring.reasons import Explainer
     from perennial.scoring.scorer import Scorer
-    from perennial.scoring.tasks import Task
+    from perennial.scoring.tasks import Task as FeatureTask
     from perennial.scoring.training import Trained
+
+    Task = FeatureTask | NextPurchaseTask
 
 SCORES = "client_scores"
 CHUNK_ROWS = 100_000
@@ -40,14 +45,18 @@ LABELS = (
     "days_to_next_order",
     "currency",
 )
-_DIGITS = {"churn_risk": 6, "value_90d": 4}
+_DIGITS = {"churn_risk": 6, "next_purchase_days": 2}
+_MONEY_DIGITS = 4
 
 
 def tasks_of(settings: Settings) -> tuple[Task, ...]:
     """The scores that are made, with the horizons of the settings."""
+    from perennial.scoring.next_purchase.training import NextPurchaseTask
     from perennial.scoring.tasks import ChurnTask, ValueTask
 
-    return ChurnTask(settings.scoring.churn_horizon_days), ValueTask(settings.scoring.value_horizon_days)
+    scoring = settings.scoring
+    values = [ValueTask(days, f"value_{days}d") for days in scoring.all_value_days]
+    return ChurnTask(scoring.churn_horizon_days), *values, NextPurchaseTask(scoring.churn_horizon_days)
 
 
 def score_states(settings: Settings, as_of: date) -> list[ScoreState]:
@@ -76,6 +85,7 @@ def train_if_due(settings: Settings, run: DayRun) -> StepReport:
                 notes.append(keep(settings, run, task, trained, used, held=held[task.score]))
                 rows[task.score] = len(used)
         notes += train_responses(settings, run, published, day.history_start)
+        notes += train_next_product(settings, run, published)
     seconds = {"train": round(time.perf_counter() - started, 3)}
     return StepReport(run.run_id, run.as_of, "train", rows, seconds, tuple(notes))
 
@@ -105,12 +115,14 @@ def score(settings: Settings, run: DayRun) -> StepReport:
                 fix = "run the step that trains (`train_models`) for this day first"
                 raise ContractViolation(Problem(f"ledger.model_cards:{task.score}", state.sentence, fix))
         used += _responses(settings, run, day, notes)
-        reader = pa.RecordBatchReader.from_batches(CLIENT_SCORES, _scores(published, run.as_of, used, counts))
+        rows_of = _scores(published, run.as_of, used, counts, settings.scoring.budget_share)
+        reader = pa.RecordBatchReader.from_batches(CLIENT_SCORES, rows_of)
         version = publish_table(settings, run, SCORES, reader, step="scores")
+    version, next_rows, next_notes = publish_next(settings, run, version)
     advance(engine, run.run_id, "scored", version_id=version)
-    notes += [_told(model, counts, run.as_of) for model in used]
+    notes += [*(_told(model, counts, run.as_of) for model in used), *next_notes]
     seconds = {"score": round(time.perf_counter() - started, 3)}
-    rows = {model.stored.score: counts.get(model.stored.score, 0) for model in used}
+    rows = {model.stored.score: counts.get(model.stored.score, 0) for model in used} | next_rows
     return StepReport(run.run_id, run.as_of, "score", rows, seconds, tuple(notes))
 
 
@@ -120,7 +132,7 @@ class _Used:
 
     stored: StoredCard
     scorer: Scorer
-    explainer: Explainer | None  # None: a response has no reasons
+    explainer: Explainer | None  # None: a response and a day have no reasons
 
 
 def _responses(settings: Settings, run: DayRun, day: DayFeatures, notes: list[str]) -> list[_Used]:
@@ -186,6 +198,7 @@ def _train(
     from perennial.scoring.cuts import training_dates
     from perennial.scoring.features import feature_schema
     from perennial.scoring.frames import MAX_ROWS, frame_of
+    from perennial.scoring.next_purchase.training import NextPurchaseTask, train_next_purchase
     from perennial.scoring.training import train
 
     scoring = settings.scoring
@@ -199,14 +212,38 @@ def _train(
         )
         for task in due
     }
-    dates = sorted({day for days in calendars.values() for day in days}) or [run.as_of]
+    further = {f"value_{days}d" for days in scoring.further_value_days}
+    wanted = {day for score, days in calendars.items() if score not in further for day in days}
+    dates = sorted(wanted) or [run.as_of]
     rows = training_features(settings, run, dates, max_clients=MAX_ROWS // len(dates))
     schema = feature_schema(rows.schema, without=LABELS)
     names = [name for name, _ in schema]
     today = frame_of(sample_of(published, run.as_of, names, MAX_ROWS), schema, history_start)
     for task in due:
-        labelled = frame_of(rows, schema, history_start, label=task.label).of(calendars[task.score])
-        yield task, train(task, labelled, today, schema, as_of=run.as_of, seed=scoring.seed), labelled
+        asked = calendars[task.score]
+        table = _of_horizon(settings, run, task, rows, asked)
+        labelled = frame_of(table, schema, history_start, label=task.label).of(asked)
+        if isinstance(task, NextPurchaseTask):
+            made = train_next_purchase(task, labelled, today, schema, as_of=run.as_of, seed=scoring.seed)
+        else:
+            made = train(task, labelled, today, schema, as_of=run.as_of, seed=scoring.seed)
+        yield task, made, labelled
+
+
+def _of_horizon(settings: Settings, run: DayRun, task: Task, rows: pa.Table, dates: tuple[date, ...]) -> pa.Table:
+    """The rows with labels of the task's horizon: those of a further value horizon are built apart, if they can be."""
+    from perennial.pipeline.build import training_features
+    from perennial.scoring.cuts import calendar
+    from perennial.scoring.frames import MAX_ROWS
+    from perennial.scoring.tasks import ValueTask
+
+    if not isinstance(task, ValueTask) or task.horizon_days == settings.scoring.value_horizon_days:
+        return rows
+    if calendar(dates, task.horizon_days) is None:  # nothing can be learned of it yet, and training says so
+        return rows.slice(0, 0)
+    scoring = settings.scoring.model_copy(update={"value_horizon_days": task.horizon_days})
+    changed = settings.model_copy(update={"file": settings.file.model_copy(update={"scoring": scoring})})
+    return training_features(changed, run, dates, max_clients=MAX_ROWS // len(dates))
 
 
 def _load(settings: Settings, stored: StoredCard, published: Published) -> _Used:
@@ -217,22 +254,27 @@ def _load(settings: Settings, stored: StoredCard, published: Published) -> _Used
     if problems:
         raise ContractViolation(problems)
     scorer = store.load(settings.home / stored.artefact)
-    is_response = stored.score.startswith(RESPONSE_PREFIX)
-    explainer = None if is_response else Explainer(scorer, currency=settings.company.currency)
+    has_no_reasons = stored.score.startswith(RESPONSE_PREFIX) or stored.score == "next_purchase_days"
+    explainer = None if has_no_reasons else Explainer(scorer, currency=settings.company.currency)
     return _Used(stored, scorer, explainer)
 
 
-def _scores(published: Published, as_of: date, used: list[_Used], counts: dict[str, int]) -> Iterator[pa.RecordBatch]:
+def _scores(
+    published: Published, as_of: date, used: list[_Used], counts: dict[str, int], share: float | None
+) -> Iterator[pa.RecordBatch]:
     """Rows of `client_scores`, chunk by chunk (L26); `counts` is filled with rows by score as they pass."""
     if not used:
         return
     history_start = DayFeatures(published, as_of).history_start
     names = sorted({name for model in used for name in model.scorer.feature_names})
+    planned = budget_from([model.stored.score for model in used]) if share else None
     for batch in _features(published, as_of, names):
         for model in used:
             made = _score_chunk(model, batch, history_start)
             counts[model.stored.score] = counts.get(model.stored.score, 0) + made.num_rows
             yield made
+            if share and model.stored.score == planned:
+                yield budgets(made, share)
 
 
 def _score_chunk(model: _Used, batch: pa.RecordBatch, history_start: date) -> pa.RecordBatch:
@@ -245,7 +287,7 @@ def _score_chunk(model: _Used, batch: pa.RecordBatch, history_start: date) -> pa
     with one_thread():  # the same sums on every machine; and waiting threads cost more than they help
         scored = model.scorer.score(matrix)
         reasons = model.explainer.explain(matrix, scored) if model.explainer else [None] * len(matrix)
-    digits = _DIGITS.get(model.stored.score, 6)
+    digits = _MONEY_DIGITS if model.stored.score.startswith("value_") else _DIGITS.get(model.stored.score, 6)
     rows = len(matrix)
     columns = [
         batch.column("client_id").cast(pa.string()),
