@@ -2,6 +2,7 @@
 
     .perennial/env/bin/python tests/bench/bench_warehouse.py --sales tx_100k.parquet             # one round
     .perennial/env/bin/python tests/bench/bench_warehouse.py --sales tx_1m.parquet --rounds 3
+    .perennial/env/bin/python tests/bench/bench_warehouse.py --rounds 3                          # what is fixed alone
 
 `--sales` is what ../shared/bench/gen.py wrote. Its returns become documents of their own; the new day is the last one
 moved by a day, under new order keys, 3 % of it by new clients and 2 % of it late by up to thirty days. All is built by
@@ -20,7 +21,19 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from measuring import PYTHON, REPOSITORY, Cost, cost_of, cpu, environment, interleaved, say, say_machine, say_table
+from measuring import (
+    PYTHON,
+    REPOSITORY,
+    Cost,
+    cost_of,
+    cpu,
+    environment,
+    interleaved,
+    say,
+    say_machine,
+    say_table,
+    wall,
+)
 
 sys.path.insert(0, str(REPOSITORY / "plugins"))  # for what is prepared in this process
 
@@ -62,7 +75,10 @@ def main() -> None:
         print(json.dumps(_inside(arguments.inside, arguments.sales)))  # noqa: T201 - read by the process above
         return
     with tempfile.TemporaryDirectory() as folder:
-        report(Path(folder), arguments.sales.resolve(), arguments.rounds)
+        if arguments.sales is None:
+            report_fixed(Path(folder), arguments.rounds)
+        else:
+            report(Path(folder), arguments.sales.resolve(), arguments.rounds)
 
 
 def report(folder: Path, sales: Path, rounds: int) -> None:
@@ -70,11 +86,10 @@ def report(folder: Path, sales: Path, rounds: int) -> None:
     say_machine(rounds)
     homes = {name: _home(folder / name, sales if name == "history" else None) for name in ("history", "nothing")}
     lines = {name: _land(home, sales if name == "history" else None, later=True) for name, home in homes.items()}
-    work = folder / "work"
     cases = {"scan": lambda: _child("scan", homes["history"], sales)}
     for name, home in homes.items():
-        cases[f"full {name}"] = lambda home=home: _on_copy("full", home, work)  # type: ignore[misc]
-        cases[f"change {name}"] = lambda home=home: _on_copy("change", home, work)  # type: ignore[misc]
+        cases[f"full {name}"] = lambda home=home: _on_copy("full", home)  # type: ignore[misc]
+        cases[f"change {name}"] = lambda home=home: _on_copy("change", home)  # type: ignore[misc]
     found = interleaved(cases, rounds)
     scan = median_scan(found["scan"])
     say(f"{lines['history']} new lines; one scan S = {scan:.3f} CPU s.\n")
@@ -84,6 +99,18 @@ def report(folder: Path, sales: Path, rounds: int) -> None:
         rows.append([what, f"{whole:.2f}", f"{fixed:.2f}", f"{whole - fixed:.2f}", f"{(whole - fixed) / scan:.1f} S"])
     say_table(["build", "CPU s", "of which fixed", "work", "against a scan"], rows)
     _say_slowest(found)
+
+
+def report_fixed(folder: Path, rounds: int) -> None:
+    """What a build costs on a home without a line: dbt's start, its nodes and tests."""
+    say_machine(rounds)
+    home = _home(folder / "nothing", None)
+    _land(home, None, later=True)
+    cases = {what: lambda what=what: _on_copy(what, home) for what in ("full", "change")}  # type: ignore[misc]
+    found = interleaved(cases, rounds)
+    say_table(
+        ["build without a line", "CPU s", "wall s"], [[what, cpu(found[what]), wall(found[what])] for what in cases]
+    )
 
 
 def median_scan(costs: list[Cost]) -> float:
@@ -104,10 +131,14 @@ def _child(what: str, home: Path, sales: Path | None = None) -> Cost:
     return cost_of(command, environment(home))
 
 
-def _on_copy(what: str, home: Path, work: Path) -> Cost:
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(home, work)
-    return _child(what, work)
+def _on_copy(what: str, home: Path) -> Cost:
+    """In the home as it was prepared, at its own place: dbt parses its project again for another path."""
+    kept = home.with_suffix(".kept")
+    if not kept.exists():
+        shutil.copytree(home, kept)
+    shutil.rmtree(home)
+    shutil.copytree(kept, home)
+    return _child(what, home)
 
 
 def _home(home: Path, sales: Path | None) -> Path:
