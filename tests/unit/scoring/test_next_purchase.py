@@ -137,17 +137,6 @@ def test_share_until_is_the_inverse_of_the_quantile(exponential):
     np.testing.assert_allclose(model.share_until(curves, days + 0.5), 0.4, atol=1e-9)
 
 
-def test_levels_that_were_learned_hold_what_they_say(exponential):
-    model, rows, days = exponential
-    curves = model.curves(rows)
-    model.calibrate(curves, np.where(days <= 40, np.maximum(1, days // 2), days))
-    low, median, high = model.among_buyers(curves[days <= 40])
-    came = np.maximum(1, days // 2)[days <= 40]
-    assert ((came >= np.ceil(low)) & (came <= np.ceil(high))).mean() == pytest.approx(0.86, abs=0.08)  # whole days hold a little more
-    assert (low <= median).all()
-    assert (median <= high).all()
-
-
 def test_nobody_bought_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="nobody bought"):
         NextPurchaseModel(NAMES, "linear", 28).fit(np.ones((5, 3)), np.full(5, 29.0))

@@ -22,10 +22,9 @@ from perennial.scoring.features import Matrix, WindowRates, signed_log
 HazardKind = Literal["linear", "boosting", "blend"]
 HAZARDS: tuple[HazardKind, ...] = ("linear", "boosting", "blend")
 INTERVALS = 10
-WANTED = (0.1, 0.5, 0.9)
+LEVELS = (0.1, 0.5, 0.9)  # of low, median and high: learned ones held worse in the next season
 BEYOND = 730.0  # days: what is later is not told apart
 _MAX_ROWS = 60_000  # of client and interval
-_FEW = 30  # purchases: below, levels stay as they are
 _TINY = 1e-6
 
 
@@ -34,8 +33,7 @@ class NextPurchaseModel(BaseEstimator):
 
     Days are whole and start at 1, the day after the row's date. `kind`: `linear` is a logistic regression on logs of
     rates with a level for each interval, `boosting` are gradient boosted trees, `blend` the mean of their log-odds.
-    Attributes: `edges_` (ends of the intervals in days, the last one the horizon), `rates_`, `members_`, `levels_` (the
-    predicted shares that hold 10, 50 and 90 % of purchases within the horizon; the 50 is not learned).
+    Attributes: `edges_` (ends of the intervals in days, the last one the horizon), `rates_`, `members_`.
     """
 
     def __init__(  # noqa: PLR0917 - scikit-learn clones by keyword
@@ -76,7 +74,6 @@ class NextPurchaseModel(BaseEstimator):
             name: self._member(name).fit(self._rows(prepared, row, interval), event.astype(np.int64))
             for name in (("linear", "boosting") if self.kind == "blend" else (self.kind,))
         }
-        self.levels_ = np.array(WANTED)
         return self
 
     @staticmethod
@@ -164,35 +161,15 @@ class NextPurchaseModel(BaseEstimator):
         low, high = known[rows, place], known[rows, place + 1]
         return np.asarray(low + share * (high - low), dtype=np.float64)
 
-    def calibrate(self, curves: Matrix, days: Matrix) -> NextPurchaseModel:
-        """Learn from out-of-time rows which predicted shares hold 10 and 90 % of the purchases within the horizon.
-
-        Kuleshov, Fenner and Ermon (2018), on the distribution given a purchase within the horizon: that is observed.
-        The median stays: its season is another one (on Online Retail II a learned one was worse at all three cuts).
-        """
-        bought = days <= self.horizon_days
-        if bought.sum() >= _FEW:
-            came = self.share_until(curves[bought], days[bought]) / np.maximum(curves[bought, -1], _TINY)
-            low, high = np.quantile(came, [WANTED[0], WANTED[2]])
-            self.levels_ = np.array([np.clip(low, 0.01, WANTED[1]), WANTED[1], np.clip(high, WANTED[1], 0.99)])
-        return self
-
     def among_buyers(self, curves: Matrix) -> tuple[Matrix, Matrix, Matrix]:
         """(low, median, high): days that hold 80 % and 50 % of those who buy within the horizon."""
-        low, median, high = (self.quantile(curves, level * curves[:, -1]) for level in self.levels_)
+        low, median, high = (self.quantile(curves, level * curves[:, -1]) for level in LEVELS)
         return low, median, high
 
     def interval(self, curves: Matrix) -> tuple[Matrix, Matrix, Matrix]:
         """(low, median, high) of the days to the next purchase, whether it comes within the horizon or not."""
-        within = np.maximum(curves[:, -1], _TINY)
-        points = np.r_[0.0, self.levels_, 1.0]
-
-        def days(wanted: float) -> Matrix:
-            share = np.interp(wanted / within, np.r_[0.0, WANTED, 1.0], points) * within
-            return self.quantile(curves, np.where(wanted < within, share, wanted))
-
-        low, median, high = (days(wanted) for wanted in WANTED)
-        return low, np.maximum(median, low), np.maximum(high, median)
+        low, median, high = (self.quantile(curves, level) for level in LEVELS)
+        return low, median, high
 
     def link(self, X: Matrix) -> Matrix:
         """The logarithm of the median days: the scale on which features are weighed."""

@@ -84,11 +84,10 @@ def train_next_purchase(
         card["verdict"] = {"status": "refused", "reason": reason or "too few past dates"}
         return Trained(task.score, rounded(card), None, reason or "too few past dates")
     with one_thread():
-        chosen, merits, how, unseen = _choose(task, buyers, plan, names, seed)
+        chosen, merits, how = _choose(task, buyers, plan, names, seed)
         past, later = buyers.of(plan.development), buyers.of((plan.test,))
         model = _new(task, names, chosen, seed).fit(past.X, past.label)
-        model.calibrate(*unseen)
-        figures, reason, tested = judge(task, model, names, past, later)
+        figures, reason = judge(task, model, names, past, later)
         card |= {
             "cuts": _cuts(plan),
             "selection": {"by": how, "merit": _MERIT, "candidates": merits},
@@ -99,7 +98,6 @@ def train_next_purchase(
         if today is None:
             return Trained(task.score, rounded(card), None, reason)
         final = _new(task, names, chosen, seed).fit(buyers.X, buyers.label)
-        final.calibrate(tested, later.label)
         scorer = _scorer(final, today, names)
         card |= _watch(scorer, today, later)
     return Trained(task.score, rounded(card), scorer, reason)
@@ -129,11 +127,8 @@ def _too_little(task: NextPurchaseTask, buyers: Frame, plan: Calendar | None) ->
 
 def _choose(
     task: NextPurchaseTask, buyers: Frame, plan: Calendar, names: tuple[str, ...], seed: int
-) -> tuple[HazardKind, dict[str, float | None], str, tuple[Matrix, Matrix]]:
-    """The kind by its mean absolute error at the validation cut, or between two halves of clients where there is none.
-
-    Gives also the chosen one's curves of unseen rows, with what came: what the interval is learned from.
-    """
+) -> tuple[HazardKind, dict[str, float | None], str]:
+    """The kind by its mean absolute error at the validation cut, or between two halves of clients where there is none."""
     fit, held = buyers.of(plan.fit), buyers.of((plan.validation,) if plan.validation else ())
     how = f"validation cut {plan.validation}, out of time"
     if min(int((frame.label <= task.horizon_days).sum()) for frame in (fit, held)) < _MIN_BUYERS:
@@ -146,7 +141,7 @@ def _choose(
     curves = {kind: model.curves(held.X, kind) for kind in HAZARDS}
     merits = {kind: _skill(task, model, values, fit, held) for kind, values in curves.items()}
     chosen = max(HAZARDS, key=lambda kind: merits[kind])
-    return chosen, {str(kind): merit for kind, merit in merits.items()}, how, (curves[chosen], held.label)
+    return chosen, {str(kind): merit for kind, merit in merits.items()}, how
 
 
 def _skill(task: NextPurchaseTask, model: NextPurchaseModel, curves: Matrix, fit: Frame, held: Frame) -> float:
@@ -158,8 +153,8 @@ def _skill(task: NextPurchaseTask, model: NextPurchaseModel, curves: Matrix, fit
 
 def judge(
     task: NextPurchaseTask, model: NextPurchaseModel, names: Sequence[str], past: Frame, later: Frame
-) -> tuple[dict[str, Figures], str | None, Matrix]:
-    """(figures by rule at the test cut, why the model is refused or None, its curves of those rows).
+) -> tuple[dict[str, Figures], str | None]:
+    """(figures by rule at the test cut, why the model is refused or None).
 
     Errors are over clients who bought within the horizon, each rule saying when, given that they do; so is the
     coverage of the 80 % interval, for of those who bought later nobody knows when.
@@ -185,7 +180,7 @@ def judge(
     reason = None
     if mine >= base:
         reason = f"its mean error of {mine:.1f} days at the test cut is not below {base:.1f} of the training median"
-    return figures, reason, curves
+    return figures, reason
 
 
 def _coverage(model: NextPurchaseModel, curves: Matrix, days: Matrix, horizon: int) -> Figures:
@@ -233,7 +228,6 @@ def _watch(scorer: NextPurchaseScorer, today: Frame, later: Frame) -> dict[str, 
         "score_bins": reference_bins(scorer.score(today.X).value),
         "history_days": float(today.X[:, -1].max()) if len(today) else 0.0,
         "scored_clients": len(today),
-        "interval_levels": [float(level) for level in scorer.model.levels_],
     }
 
 

@@ -2,7 +2,7 @@
 
 For a cut C the features are those of the day before it; day 1 is C itself. Errors are over clients who bought within
 the horizon, each rule saying when, given that they do; so is the coverage of the 80 % interval. The model is
-chosen and its interval learned on earlier cuts, whose labels end before C.
+chosen on earlier cuts, whose labels end before C.
 """
 
 from __future__ import annotations
