@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,10 @@ def report(folder: Path, sales: Path, rounds: int) -> None:
     say_machine(rounds)
     homes = {name: _home(folder / name, sales if name == "history" else None) for name in ("history", "nothing")}
     lines = {name: _land(home, sales if name == "history" else None, later=True) for name, home in homes.items()}
-    cases = {"scan": lambda: _child("scan", homes["history"], sales)}
+    cases = {"scan": partial(_child, "scan", homes["history"], sales)}
     for name, home in homes.items():
-        cases[f"full {name}"] = lambda home=home: _on_copy("full", home)  # type: ignore[misc]
-        cases[f"change {name}"] = lambda home=home: _on_copy("change", home)  # type: ignore[misc]
+        cases[f"full {name}"] = partial(_on_copy, "full", home)
+        cases[f"change {name}"] = partial(_on_copy, "change", home)
     found = interleaved(cases, rounds)
     scan = median_scan(found["scan"])
     say(f"{lines['history']} new lines; one scan S = {scan:.3f} CPU s.\n")
@@ -106,7 +107,7 @@ def report_fixed(folder: Path, rounds: int) -> None:
     say_machine(rounds)
     home = _home(folder / "nothing", None)
     _land(home, None, later=True)
-    cases = {what: lambda what=what: _on_copy(what, home) for what in ("full", "change")}  # type: ignore[misc]
+    cases = {what: partial(_on_copy, what, home) for what in ("full", "change")}
     found = interleaved(cases, rounds)
     say_table(
         ["build without a line", "CPU s", "wall s"], [[what, cpu(found[what]), wall(found[what])] for what in cases]
