@@ -79,6 +79,8 @@ def _print(written: Written) -> None:
         if judged.rows:
             rows = [cells_of(judged, row) for row in judged.rows]
             output.print_table(header_of(judged), rows, title=heading_of(judged))
+        else:
+            print(heading_of(judged))
         for sentence in findings(judged):
             print(f"- {output.plain_text(sentence)}")
     if not report.has_figures:

@@ -133,13 +133,13 @@ def test_shuffled_labels_give_an_auc_of_one_half():
 
 def test_equal_data_give_equal_figures():
     with one_thread():
-        first, second = run(_made(600)), run(_made(600))
+        first, second = run(_made(300)), run(_made(300))
     assert [row.figures for row in first.rows] == [row.figures for row in second.rows]
 
 
 def test_a_column_that_gives_all_away_is_told_and_the_model_is_shown_without_it():
-    data = _made(800)
-    given = data.features.assign(reason=np.where(data.label > 0, 7.0, np.random.default_rng(1).normal(size=800)))
+    data = _made(400)
+    given = data.features.assign(reason=np.where(data.label > 0, 7.0, np.random.default_rng(1).normal(size=400)))
     with one_thread():
         judged = run(replace(data, features=given))
     assert any(text.startswith("reason alone gives an AUC of") for text in judged.sentences)

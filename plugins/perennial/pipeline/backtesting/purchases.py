@@ -151,7 +151,7 @@ def opened(dataset: DataSet, where: Place, data: Path, base: Path) -> Iterator[P
     key = _key_of(dataset, where, data)
     home, state = base / key[:16], base / _STATE
     known = json.loads(state.read_text(encoding="utf-8")) if state.exists() else {}
-    if known.get("key") != key or known["project"] != project_digest(_settings(dataset, home)):
+    if known.get("key") != key or known.get("project") != project_digest(_settings(dataset, home)):
         if not state.exists() and any(base.iterdir()):
             fix = "name an empty folder, or one that a backtest kept"
             raise BatchRefused(Problem("--keep", f"{base} holds something else", fix))

@@ -1,7 +1,7 @@
 """Contractual churn, and other labels of one row per client: five stratified folds, or the last part in time.
 
-In every fold the candidate is chosen and calibrated on a part of the training rows that it was not fitted on (a fifth
-of them, at random; in time order the last fifth), then fitted on all training rows and judged on the rows held out.
+In every fold the candidate is chosen and calibrated on training rows that it was not fitted on (three folds of them; in
+time order the last fifth), then fitted on all training rows and judged on the rows held out.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from perennial.scoring.protocols import Curve, Judged, Labelled, Row, lift_curve
 
 MODEL, CANDIDATES = "model", ("logistic", "boosting", "blend")
 _FOLDS, _MIN_EVENTS = 5, 20
+_INNER_FOLDS, _MANY_ROWS = 3, 50_000  # of more rows one fold tells enough
 _SUSPICIOUS = 0.99
 _RARE = 0.005  # words of fewer rows are one word
 _MOST_WORDS = 200  # of a column that boosting can tell apart
@@ -129,7 +130,7 @@ def _judge(data: Labelled, parts: Sequence[tuple[Rows, Rows]], cut: str) -> tupl
             held[name].folds.append((test, values))
     seconds = time.process_time() - started
     counted = ", ".join(f"{name} {chosen.count(name)}" for name in CANDIDATES if name in chosen)
-    how = f"{counted} of {len(parts)} folds, by a fifth of the training rows" if len(parts) > 1 else f"{chosen[0]}"
+    how = f"{counted} of {len(parts)} folds, by folds of the training rows" if len(parts) > 1 else f"{chosen[0]}"
     rows = []
     for name, found in held.items():
         figures = _figures(data, label, found)
@@ -176,8 +177,10 @@ def _curves(label: Matrix, held: Mapping[str, _Heldout], cut: str) -> list[Curve
 def _fold(data: Labelled, train: Rows, test: Rows) -> tuple[dict[str, Matrix], str]:
     """Probabilities of every rule for the rows held out, and the candidate that was chosen."""
     label, features = np.asarray(data.label), data.features
-    inner, later = _inner(data, train)
-    raw = _raw_of(data, inner, later)
+    parts = _inner(data, train)
+    each = [_raw_of(data, inner, later) for inner, later in parts]
+    raw = {name: np.concatenate([one[name] for one in each]) for name in CANDIDATES}
+    later = np.concatenate([rows for _, rows in parts])
     merits = {name: auc(label[later], raw[name]) for name in CANDIDATES}
     best = max(merits.values())
     choice = next(name for name in CANDIDATES if merits[name] >= best - _SIMPLER_BY)
@@ -189,15 +192,17 @@ def _fold(data: Labelled, train: Rows, test: Rows) -> tuple[dict[str, Matrix], s
     return predicted, choice
 
 
-def _inner(data: Labelled, train: Rows) -> tuple[Rows, Rows]:
+def _inner(data: Labelled, train: Rows) -> list[tuple[Rows, Rows]]:
+    """What the candidates are chosen and calibrated by: the last fifth in time, else folds of the training rows."""
     label = np.asarray(data.label)
-    if data.dataset.split == "time":
-        border = len(train) * 4 // 5
-        if len(set(label[train[:border]])) > 1 and len(set(label[train[border:]])) > 1:
-            return train[:border], train[border:]
-    split = StratifiedKFold(_FOLDS, shuffle=True, random_state=data.seed).split(np.zeros(len(train)), label[train])
-    inner, later = next(iter(split))
-    return train[inner], train[later]
+    border = len(train) * 4 // 5
+    both = len(set(label[train[:border]])) > 1 and len(set(label[train[border:]])) > 1
+    if data.dataset.split == "time" and both:
+        return [(train[:border], train[border:])]
+    count = _INNER_FOLDS if len(train) <= _MANY_ROWS else 1
+    split = StratifiedKFold(max(count, _INNER_FOLDS), shuffle=True, random_state=data.seed)
+    found = [(train[inner], train[later]) for inner, later in split.split(np.zeros(len(train)), label[train])]
+    return found[:count]
 
 
 def _raw_of(data: Labelled, train: Rows, test: Rows) -> dict[str, Matrix]:
