@@ -128,7 +128,7 @@ def _too_little(task: NextPurchaseTask, buyers: Frame, plan: Calendar | None) ->
 def _choose(
     task: NextPurchaseTask, buyers: Frame, plan: Calendar, names: tuple[str, ...], seed: int
 ) -> tuple[HazardKind, dict[str, float | None], str]:
-    """The kind by its mean absolute error at the validation cut, or between two halves of clients where there is none."""
+    """The kind by its mean error at the validation cut, or between two halves of clients where there is none."""
     fit, held = buyers.of(plan.fit), buyers.of((plan.validation,) if plan.validation else ())
     how = f"validation cut {plan.validation}, out of time"
     if min(int((frame.label <= task.horizon_days).sum()) for frame in (fit, held)) < _MIN_BUYERS:
