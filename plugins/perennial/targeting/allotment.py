@@ -33,7 +33,7 @@ ALLOCATED, LOST = 0, 1  # codes of t_decided; from 2 on the resources that were 
 _POOL = """
 select j.client_no, j.kind, j.value, j.cost
 from t_judged as j
-where j.rule is null and not exists (select 1 from t_spoken_for as s where s.client_id = j.client_id)
+where j.rule is null and not exists (select 1 from t_spoken_for as s where s.client_no = j.client_no)
 order by j.client_no, j.kind
 """
 
@@ -237,18 +237,17 @@ def _is_free(pool: Pool, found: Ints) -> Flags:
     return has_room(pool, np.arange(len(pool.client)), room)
 
 
-def make_decided(session: Session, judging: Judging, allotted: Allotted) -> None:
-    """Make `t_decided` (client_no, campaign_no, rule): `allocated`, `lost_to_<campaign>`, or the resource's rule."""
+def make_decided(session: Session, allotted: Allotted) -> None:
+    """Make `t_decided` (client_no, campaign_no, rule): `allocated`, `lost_to_<campaign>`, or the resource's rule.
+
+    Needs `p_names`.
+    """
     whens = " ".join(f"when {code} then '{rule}'" for code, rule in sorted(allotted.rules.items()))
-    names = [{"campaign_no": number, "name": card.id} for number, card in enumerate(judging.cards)]
-    session.register(
-        "p_names", pa.Table.from_pylist(names, schema=pa.schema([("campaign_no", pa.int32()), ("name", pa.string())]))
-    )
     make_table(
         session,
         "t_decided",
         f"select d.client_no, d.campaign_no, case d.code when 0 then 'allocated' {whens} "
-        "else 'lost_to_' || coalesce(n.name, 'others') end as rule "
+        "else 'lost_to_' || coalesce(n.campaign_id, 'others') end as rule "
         "from p_decided as d left join p_names as n on n.campaign_no = d.winner",
     )
 

@@ -54,13 +54,13 @@ def draw(session: Session, policy: PolicyFile, cards: Sequence[Campaign], salt: 
     allocated to a campaign that the hold-out is about.
     """
     register_shares(session, cards)
-    unit = unit_hex_sql("$salt || '|' || j.campaign_id || '|' || j.client_id")
+    unit = unit_hex_sql("$salt || '|' || n.campaign_id || '|' || p.client_id")
     make_table(
         session,
         "t_allocated",
-        "select j.campaign_no, j.campaign_id, j.client_no, j.client_id "
-        f", {unit} as unit from t_judged as j inner join t_decided as d on d.client_no = j.client_no "
-        "and d.campaign_no = j.campaign_no where d.rule = 'allocated'",
+        f"select d.campaign_no, n.campaign_id, d.client_no, p.client_id, {unit} as unit from t_decided as d "
+        "inner join t_people as p on p.client_no = d.client_no "
+        "inner join p_names as n on n.campaign_no = d.campaign_no where d.rule = 'allocated'",
         {"salt": salt},
     )
     _hold_out(session, policy, cards, salt)

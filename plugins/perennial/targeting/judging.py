@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
+
+import pyarrow as pa
 
 from perennial.contracts.policy import PolicyFile
 from perennial.contracts.targeting import Campaign
@@ -26,6 +29,9 @@ _BASES = {
     "churn_risk_x_value_90d": "t.churn_risk * t.value_90d",
     "revenue_365d_daily_x_90": "coalesce(cast(t.revenue_365d as double precision), 0) / 365 * 90",
 }
+
+
+_NAMES = pa.schema([("campaign_no", pa.int32()), ("campaign_id", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,14 @@ class Judging:
 
 
 def judge(session: Session, judging: Judging) -> None:
-    """Make `t_judged`, one row per candidate: campaign_no, campaign_id, client_no, client_id, channel, kind, value,
-    cost, next_product, held_arm, and `rule`, null for those who may be allocated.
+    """Make `t_judged`, one row per candidate: campaign_no, client_no, channel, kind, value, cost, next_product,
+    held_arm, and `rule`, null for those who may be allocated; and `p_names`, the campaigns' ids by number.
     """  # noqa: D205
+    names = [{"campaign_no": number, "campaign_id": card.id} for number, card in enumerate(judging.cards)]
+    session.register("p_names", pa.Table.from_pylist(names, schema=_NAMES))
     binder = Binder("j")
     empty = (
-        "select cast(0 as integer) as campaign_no, cast('' as varchar) as campaign_id, client_no, client_id, "
+        "select cast(0 as integer) as campaign_no, client_no, "
         "cast('' as varchar) as channel, cast(0 as integer) as kind, cast(0 as double precision) as value, "
         "cast(0 as double precision) as cost, cast('' as varchar) as next_product, cast('' as varchar) as held_arm, "
         "cast('' as varchar) as rule from t_people where false"
@@ -81,7 +89,6 @@ class _Card:
         self.is_kept = self.card.id in judging.kept
         self.is_member = self.card.id in judging.members
         self.is_essential = judging.policy.is_essential(self.card.purpose)
-        self.campaign_id = binder.bind(self.card.id, "varchar")
 
     def statement(self) -> str:
         reached = (
@@ -91,9 +98,13 @@ class _Card:
         )
         valued = f"select t.*, {self._amounts()}{self._more_columns()} from ({reached}) as t {' '.join(self._joins())}"
         return (
-            f"select {self.number}, {self.campaign_id}, t.client_no, t.client_id, t.channel, {self._kind()}, "
+            f"select {self.number}, t.client_no, t.channel, {self._kind()}, "
             f"t.value, t.cost, t.next_product, t.held_arm, case {' '.join(self._rules())} end from ({valued}) as t"
         )
+
+    @cached_property
+    def _campaign_id(self) -> str:
+        return self.binder.bind(self.card.id, "varchar")
 
     def _is_candidate(self) -> str:
         anniversary = anniversary_sql(self.card, self.judging.as_of, self.binder)
@@ -102,20 +113,21 @@ class _Card:
         return f"(({condition}) or k.client_id is not null)" if is_also else condition
 
     def _kept(self) -> str:
-        on = f"on k.client_id = t.client_id and k.campaign_id = {self.campaign_id}"
-        return f"left join t_kept as k {on}" if self.is_kept else ""
+        if not self.is_kept:
+            return ""
+        return f"left join t_kept as k on k.client_id = t.client_id and k.campaign_id = {self._campaign_id}"
 
     def _joins(self) -> list[str]:
         found = []
         if self.is_member:
-            on = f"mem.client_id = t.client_id and mem.channel = t.channel and mem.campaign_id = {self.campaign_id}"
+            on = f"mem.client_id = t.client_id and mem.channel = t.channel and mem.campaign_id = {self._campaign_id}"
             found.append(f"left join t_members as mem on {on}")
         if self._waits:
-            last = f"select client_id, contacted_on from t_last where campaign_id = {self.campaign_id}"
+            last = f"select client_id, contacted_on from t_last where campaign_id = {self._campaign_id}"
             found.append(f"left join ({last}) as last on last.client_id = t.client_id")
         found += [self._after(place, after) for place, after in enumerate(self._distances)]
         if self._wants_product:
-            on = f"nxt.client_id = t.client_id and nxt.campaign_id = {self.campaign_id}"
+            on = f"nxt.client_id = t.client_id and nxt.campaign_id = {self._campaign_id}"
             found.append(f"left join t_next as nxt on {on}")
         if self._is_measured:
             score = self.binder.bind(f"response_{self.card.id}", "varchar")

@@ -25,8 +25,12 @@ def make_people(session: Session, policy: PolicyFile, reach: Reach, tables: Tabl
     Needs `t_said`, `t_used`, `p_windows`, `t_contacts`.
     """  # noqa: D205
     binder = Binder("people")
-    columns = ["t.*", "cast(row_number() over (order by t.client_id) - 1 as integer) as client_no", *reach.columns()]
-    joins = reach.joins()
+    columns = ["t.*", "numbered.client_no", *reach.columns()]
+    # Only the ids are sorted: a sort of whole rows costs more than all the rest.
+    numbers = (
+        "select client_id, cast(row_number() over (order by client_id) - 1 as integer) as client_no from t_clients"
+    )
+    joins = [f"inner join ({numbers}) as numbered on numbered.client_id = t.client_id", *reach.joins()]
     if policy.caps:
         joins.append("left join t_used as used on used.client_id = t.client_id")
         columns += [f"coalesce(used.{letter}{i}, 0) as {letter}{i}" for i in range(len(policy.caps)) for letter in "uk"]
@@ -114,18 +118,18 @@ def _account(session: Session, policy: PolicyFile, tables: Tables, as_of: date) 
 
 
 def choose_persons(session: Session) -> None:
-    """Make `t_spoken_for` (client_id): of the candidates of one company all but the one who is contacted today.
+    """Make `t_spoken_for` (client_no): of the candidates of one company all but the one who is contacted today.
 
     The first by role, then by the greatest value of what she could get, then by id.
     """
     make_table(
         session,
         "t_spoken_for",
-        "select client_id from (select client_id, row_number() over (partition by account_id "
+        "select client_no from (select client_no, row_number() over (partition by account_id "
         "order by role_place, value desc, client_id) as place from (select p.account_id, p.role_place, p.client_id, "
-        "max(j.value) as value from t_judged as j inner join t_people as p on p.client_no = j.client_no "
-        "where j.rule is null and p.account_id is not null group by p.account_id, p.role_place, p.client_id) as best) "
-        "as placed where place > 1",
+        "p.client_no, max(j.value) as value from t_judged as j inner join t_people as p on p.client_no = j.client_no "
+        "where j.rule is null and p.account_id is not null "
+        "group by p.account_id, p.role_place, p.client_id, p.client_no) as best) as placed where place > 1",
     )
 
 

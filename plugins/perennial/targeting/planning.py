@@ -84,7 +84,7 @@ def decide(session: Session, targeting: Targeting, tables: Tables, facts: DayFac
     judge(session, judging)
     choose_persons(session)
     allotted = allot(session, judging, Spent(facts.spent))
-    make_decided(session, judging, allotted)
+    make_decided(session, allotted)
     draw(session, policy, judging.cards, facts.salt)
     make_table(session, "t_outcomes", _outcomes(judging), {"as_of": as_of})
     told = describe(allotted, due)
@@ -198,7 +198,12 @@ def _outcomes(judging: Judging) -> str:
     return f"""
 with ruled as (
     select
-        j.*,
+        n.campaign_id,
+        p.client_id,
+        j.channel,
+        j.value,
+        j.cost,
+        j.next_product,
         case
             when j.rule is not null then j.rule
             when d.rule is not null then d.rule
@@ -212,6 +217,7 @@ with ruled as (
         case when {has_hours} then p.not_after end as not_after
     from t_judged as j
     inner join t_people as p on p.client_no = j.client_no
+    inner join p_names as n on n.campaign_no = j.campaign_no
     left join t_decided as d on d.client_no = j.client_no and d.campaign_no = j.campaign_no
     left join t_drawn as a on a.client_no = j.client_no and a.campaign_no = j.campaign_no
 )
