@@ -138,6 +138,13 @@ def test_another_unit_of_time_scales_the_parameters_of_time_and_nothing_else(kin
     )
 
 
+def test_clients_who_are_almost_surely_gone_still_differ():
+    long_gone = np.array([[40.0, 50.0, 400.0], [40.0, 50.0, 500.0], [200.0, 50.0, 500.0]])
+    alive = BG.p_alive(long_gone)
+    assert (alive > 0).all()
+    assert (np.diff(alive) < 0).all()
+
+
 def test_a_pilot_on_few_rows_leads_to_the_optimum_of_all(histories):
     by_pilot, at_once = BetaGeoNBD(pilot_rows=200).fit(histories), BetaGeoNBD().fit(histories)
     assert by_pilot.parameters_ == pytest.approx(at_once.parameters_, rel=1e-4)

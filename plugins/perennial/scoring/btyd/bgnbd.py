@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import digamma, gammaln
+from scipy.special import digamma, expit, gammaln
 
 from perennial.scoring.btyd.histories import Histories
 from perennial.scoring.btyd.integrals import purchases_while_alive
@@ -42,7 +42,7 @@ class BetaGeoNBD(PurchaseModel):
         x, again = histories.x, histories.x > 0
         gone = (self.r_ + x) * np.log((self.alpha_ + histories.T) / (self.alpha_ + histories.t_x))
         gone += np.log(self.a_ / np.where(again, self.b_ + x - 1, 1.0))
-        return np.where(again, _logistic(-gone), 1.0)
+        return np.where(again, expit(-gone), 1.0)
 
     def _future(self, histories: Histories, horizon: float) -> Matrix:
         """Eq. 10 without the chance of being alive."""
@@ -114,7 +114,3 @@ def typical_gap(rows: Histories) -> float:
     """Observed time per purchase over all clients, the first one counted: above 0 whatever the histories."""
     time = float(rows.weight @ rows.T) or 1.0
     return time / float(rows.weight @ (rows.x + 1))
-
-
-def _logistic(log_odds: Matrix) -> Matrix:
-    return np.asarray(0.5 * (1 + np.tanh(log_odds / 2)), dtype=np.float64)
