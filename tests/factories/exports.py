@@ -61,7 +61,7 @@ def target(
 ) -> dict[str, Any]:
     """An outcome of the plan: a target, unless `outcome` says otherwise."""
     outcome = more.pop("outcome", "target")
-    arm = None if outcome == "refused" else outcome
+    arm = more.pop("arm", None if outcome == "refused" else outcome)
     row = {"campaign_id": campaign_id, "client_id": client_id, "channel": channel, "value": value, "cost": 0.1}
     return {**row, "outcome": outcome, "rule": "allocated", "arm": arm, "next_product": None, **more}
 

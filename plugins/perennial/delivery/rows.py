@@ -55,6 +55,7 @@ class ListSpec:
     shows_product: bool
     minor_digits: int
     salt: str
+    shows_arm: bool = False  # the card has versions: which one a client gets
 
     @property
     def day(self) -> str:
@@ -69,6 +70,8 @@ def columns(spec: ListSpec) -> list[tuple[str, str]]:
         found.append((spec.address, f"t.{spec.address}"))
     found.append(("first_name", "t.first_name"))
     found += [(field.name, _field(field, spec)) for field in spec.fields if field.name not in (*_OWN, *FIRST_COLUMNS)]
+    if spec.shows_arm:
+        found.append(("arm", "w.arm"))
     if spec.shows_product:
         found.append(("next_product", "w.next_product"))
     return [*found, *_offer(spec)]
@@ -94,11 +97,13 @@ def _offer(spec: ListSpec) -> list[tuple[str, str]]:
 
 
 def desired_sql(spec: ListSpec) -> str:
-    """Who ought to have the list: (client_id, value, next_product)."""
+    """Who ought to have the list: (client_id, value, next_product, arm)."""
     if not spec.planned:
-        return f"select client_id, cast(null as double precision) as value, '' as next_product from {CURRENT}"
+        return (
+            f"select client_id, cast(null as double precision) as value, '' as next_product, '' as arm from {CURRENT}"
+        )
     return f"""
-select client_id, value, next_product
+select client_id, value, next_product, arm
 from campaign_outcomes
 where as_of_date = {spec.day} and campaign_id = {literal(spec.key.campaign_id)}
     and channel = {literal(spec.key.channel)} and outcome = 'target'
@@ -174,7 +179,8 @@ def _wanted_cte(spec: ListSpec) -> str:
         c.row_hash as old_hash,
         c.added_on,
         d.value,
-        d.next_product
+        d.next_product,
+        d.arm
     from {DESIRED} as d
     {"full" if spec.list_type == "audience" else "left"} join {CURRENT} as c on c.client_id = d.client_id
 )"""

@@ -54,7 +54,8 @@ def spent_since(engine: sa.Engine, since: Mapping[str, date], as_of: date) -> di
             query = sa.select(d.channel, sa.func.count()).where(
                 d.campaign_id == campaign_id, *_accepted_adds(), d.as_of >= first, d.as_of < as_of
             )
-            found |= {(campaign_id, channel): n for channel, n in connection.execute(query.group_by(d.channel))}
+            for row in connection.execute(query.group_by(d.channel)):
+                found[campaign_id, row[0]] = row[1]
     return found
 
 

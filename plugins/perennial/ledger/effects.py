@@ -36,4 +36,4 @@ def effects_of(engine: sa.Engine, campaign_ids: Collection[str], as_of: date) ->
         .order_by(e.campaign_id, e.known_on)
     )
     with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(query)]
+        return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]

@@ -287,6 +287,7 @@ def _spec(day: _Day, key: ListKey) -> ListSpec:
         shows_product=card is not None and card.next_product != "none",
         minor_digits=day.settings.company.currency_minor_digits,
         salt=digest_of([day.settings.salt, "row_hash"]),
+        shows_arm=card is not None and bool(card.arms),
     )
 
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from factories import exports, published
 from perennial.core.errors import ConfigError, ContractViolation, PermanentError, RetryableError
+from perennial.ledger.approvals import Approval, approve
 from perennial.ledger.deliveries import lists_of
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.locks import hold
@@ -427,3 +428,22 @@ def test_dates_of_the_past_do_not_see_what_was_sent_later(tmp_path):
     export(settings, later)
     again = render(settings, replace(first, is_latest=False), tmp_path / "again")
     assert [(report.sent, report.as_of) for report in again] == [(3, date(2017, 10, 1))]
+
+
+def test_L11_an_approval_lets_a_held_list_go_up_to_its_ceiling(tmp_path):
+    limits = published.policy(max_list_growth=1.0, growth_counts_from=0)
+    settings = shop(tmp_path, policy=limits)
+    export(settings, exports.planned_day(settings, PEOPLE, everyone(ids=IDS[:2])))
+    run = exports.planned_day(settings, PEOPLE, everyone(), as_of=TOMORROW, batches=("next",))
+    assert [(one.sent, one.pending) for one in export(settings, run)] == [(2, 4)]
+    given = Approval("news", "email", TOMORROW, additions=5, removals=0, reason="a fair", approved_by="ann")
+    approve(open_ledger(settings), given, hours=1)
+    assert [(one.sent, one.pending) for one in export(settings, run)] == [(3, 1)]
+
+
+def test_a_list_of_a_campaign_with_versions_says_which_one_each_client_gets(tmp_path):
+    arms = [{"id": "long", "share": 0.5}, {"id": "short", "share": 0.5}]
+    settings = shop(tmp_path, published.card("news", arms=arms))
+    targets = [exports.target("news", one, arm=("long", "short")[n % 2]) for n, one in enumerate(IDS)]
+    export(settings, exports.planned_day(settings, PEOPLE, targets))
+    assert [row["arm"] for row in exports.rows_of(settings, NEWS)] == ["long", "short"] * 3
