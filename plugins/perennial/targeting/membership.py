@@ -18,7 +18,7 @@ from perennial.targeting.catalogue import ALIASES
 from perennial.targeting.config import Targeting
 from perennial.targeting.needs import EPISODES, MEMBERS
 from perennial.targeting.scan import SIZES, Known, bits, undecided, version_of_rules
-from perennial.targeting.session import Binder, Session, make_table
+from perennial.targeting.session import Binder, Session, count, make_table
 from perennial.targeting.terms import AS_OF
 
 MEMBERS_SCHEMA = pa.schema(
@@ -52,9 +52,14 @@ SIZES_SCHEMA = pa.schema(
         ("is_new_rule", pa.bool_()),
     ]
 )
+_MEMBERS = (
+    "select p.day as as_of_date, b.client_id, b.segment, coalesce(b.entered_at, p.day) as entered_at, "
+    "coalesce(b.entered_by, case when p.is_same then 'client' else 'rule' end) as entered_by "
+    "from t_both as b inner join p_segments as p on p.segment = b.segment where b.is_in order by 2, 3"
+)
 # The tables of a day: name, schema, and the query that gives the rows in order after `compare_memberships`.
 TABLES = (
-    (MEMBERS, MEMBERS_SCHEMA, "select * from t_members_since order by client_id, segment"),
+    (MEMBERS, MEMBERS_SCHEMA, _MEMBERS),
     (EPISODES, EPISODES_SCHEMA, "select * from t_episodes order by client_id, segment"),
     (SIZES, SIZES_SCHEMA, "select * from t_sizes order by segment"),
 )
@@ -62,25 +67,31 @@ _SEGMENTS = pa.schema(
     [
         ("segment", pa.string()),
         ("version", pa.string()),
+        ("day", pa.date32()),
         ("last_day", pa.date32()),
         ("is_same", pa.bool_()),
-        ("is_open", pa.bool_()),
     ]
 )
 
 
 def compare_memberships(session: Session, targeting: Targeting, known: Known) -> None:
-    """Make `t_members_since`, `t_episodes` and `t_sizes` from `t_clients` and what was published before the day."""
+    """Make `t_both`, `t_episodes` and `t_sizes` from `t_clients` and what was published before the day.
+
+    `t_both` has who is in a segment today or was on its last day, with the time in it that is not over: one join of
+    the two days, for they are large.
+    """
     session.register("p_segments", pa.Table.from_pylist(list(_segments(targeting, known)), schema=_SEGMENTS))
     binder = Binder("member")
-    make_table(session, "t_members", _members_sql(targeting, known, binder), binder.values)
-    make_table(session, "t_before", _before_sql(known))
-    aliased = ALIASES in known.tables
-    make_table(session, "t_members_since", _SINCE.format(before=_JOINED if aliased else _OWN), {"as_of": known.as_of})
-    joined = f"left join {ALIASES} as a on a.client_ref = b.client_id" if aliased else ""
-    merged = "when a.client_id is not null then 'merge' " if aliased else ""
-    make_table(session, "t_episodes", _ENDED.format(joined=joined, merged=merged), {"as_of": known.as_of})
-    make_table(session, "t_sizes", _SIZES, {"as_of": known.as_of})
+    both = _BOTH.format(members=_members_sql(targeting, known, binder), before=_before_sql(known))
+    make_table(session, "t_both", both, binder.values)
+    is_joined = ALIASES in known.tables
+    make_table(session, "t_episodes", _ENDED.format(**(_MERGED if is_joined else _PLAIN)))
+    if is_joined:
+        make_table(session, "t_merged", _CARRIED)
+        if count(session, "t_merged"):
+            make_table(session, "t_known", "select * from t_both")
+            make_table(session, "t_both", _WITH_CARRIED)
+    make_table(session, "t_sizes", _SIZES)
 
 
 def _segments(targeting: Targeting, known: Known) -> Iterator[dict[str, object]]:
@@ -90,14 +101,16 @@ def _segments(targeting: Targeting, known: Known) -> Iterator[dict[str, object]]
         if name not in waiting:
             last = known.watched.get(name)
             is_same = last is not None and last.version == version
-            yield _segment(name, version, last.day if last else None, is_same=is_same, is_open=True)
-    for name, last in known.watched.items():
+            yield _row(known, name, version, is_same=is_same)
+    for name in known.watched:
         if name not in targeting.segment_rules:
-            yield _segment(name, "", last.day, is_same=False, is_open=False)
+            yield _row(known, name, "", is_same=False)
 
 
-def _segment(name: str, version: str, last_day: object, *, is_same: bool, is_open: bool) -> dict[str, object]:
-    return {"segment": name, "version": version, "last_day": last_day, "is_same": is_same, "is_open": is_open}
+def _row(known: Known, name: str, version: str, *, is_same: bool) -> dict[str, object]:
+    last = known.watched.get(name)
+    last_day = last.day if last else None
+    return {"segment": name, "version": version, "day": known.as_of, "last_day": last_day, "is_same": is_same}
 
 
 def _members_sql(targeting: Targeting, known: Known, binder: Binder) -> str:
@@ -146,58 +159,70 @@ def episodes_of(
     return since, earlier
 
 
-_OWN = "t_before"
-# Of several records that are one client now the earliest entrance counts.
-_JOINED = f"""(
-    select
-        coalesce(a.client_id, b.client_id) as client_id,
-        b.segment,
-        min(b.entered_at) as entered_at,
-        min(b.entered_by) as entered_by
-    from t_before as b
-    left join {ALIASES} as a on a.client_ref = b.client_id
-    group by coalesce(a.client_id, b.client_id), b.segment
-)"""
-_SINCE = f"""
+_BOTH = """
 select
-    {AS_OF} as as_of_date,
-    t.client_id,
-    t.segment,
-    coalesce(b.entered_at, {AS_OF}) as entered_at,
-    coalesce(b.entered_by, case when p.is_same then 'client' else 'rule' end) as entered_by
-from t_members as t
-inner join p_segments as p on p.segment = t.segment
-left join {{before}} as b on b.client_id = t.client_id and b.segment = t.segment
+    coalesce(t.client_id, b.client_id) as client_id,
+    coalesce(t.segment, b.segment) as segment,
+    t.client_id is not null as is_in,
+    b.entered_at,
+    b.entered_by
+from ({members}) as t
+full outer join ({before}) as b on b.client_id = t.client_id and b.segment = t.segment
 """
-_ENDED = f"""
+# Times in a segment of records that are another client now, by that client; of several the earliest counts.
+_CARRIED = f"""
+select a.client_id, b.segment, min(b.entered_at) as entered_at, min(b.entered_by) as entered_by
+from t_both as b
+inner join {ALIASES} as a on a.client_ref = b.client_id
+where b.entered_at is not null
+group by a.client_id, b.segment
+"""
+_WITH_CARRIED = """
 select
-    {AS_OF} as as_of_date,
+    b.client_id,
+    b.segment,
+    b.is_in,
+    least(coalesce(b.entered_at, m.entered_at), coalesce(m.entered_at, b.entered_at)) as entered_at,
+    least(coalesce(b.entered_by, m.entered_by), coalesce(m.entered_by, b.entered_by)) as entered_by
+from t_known as b
+left join t_merged as m on m.client_id = b.client_id and m.segment = b.segment
+"""
+_PLAIN = {"joined": "", "merged": ""}
+_MERGED = {
+    "joined": f"left join {ALIASES} as a on a.client_ref = b.client_id",
+    "merged": "when a.client_id is not null then 'merge' ",
+}
+_ENDED = """
+select
+    p.day as as_of_date,
     b.client_id,
     b.segment,
     b.entered_at,
-    {AS_OF} as left_at,
+    p.day as left_at,
     b.entered_by,
-    case {{merged}}when p.is_same then 'client' else 'rule' end as left_by
-from t_before as b
+    case {merged}when p.is_same then 'client' else 'rule' end as left_by
+from t_both as b
 inner join p_segments as p on p.segment = b.segment
-{{joined}}
-left join t_members as t on t.client_id = b.client_id and t.segment = b.segment
-where t.client_id is null
+{joined}
+where not b.is_in
 """
-_SIZES = f"""
+_SIZES = """
 select
-    {AS_OF} as as_of_date,
+    p.day as as_of_date,
     p.segment,
     p.version,
     coalesce(m.clients, 0) as clients,
     coalesce(m.entered, 0) as entered,
-    coalesce(e.exited, 0) as exited,
+    coalesce(m.exited, 0) as exited,
     not p.is_same as is_new_rule
 from p_segments as p
 left join (
-    select segment, count(*) as clients, count(*) filter (where entered_at = as_of_date) as entered
-    from t_members_since
+    select
+        segment,
+        count(*) filter (where is_in) as clients,
+        count(*) filter (where is_in and entered_at is null) as entered,
+        count(*) filter (where not is_in) as exited
+    from t_both
     group by segment
 ) as m on m.segment = p.segment
-left join (select segment, count(*) as exited from t_episodes group by segment) as e on e.segment = p.segment
 """
