@@ -57,7 +57,8 @@ class NextPurchaseScorer(BaseEstimator):
         buyers = has_ordered(X, self.feature_names)
         if buyers.any():
             curves = self.model.curves(X[buyers])
-            low[buyers], value[buyers], high[buyers] = self.model.interval(curves)
+            days = (np.maximum(1.0, np.ceil(part)) for part in self.model.interval(curves))  # whole days, as they come
+            low[buyers], value[buyers], high[buyers] = days
         wrong = int((~np.isfinite(value[buyers]) | (value[buyers] < 0)).sum())
         if wrong:
             problem = f"{wrong} numbers of days are not finite or below 0"
