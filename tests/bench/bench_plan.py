@@ -366,7 +366,7 @@ def day(clients: int, campaigns: int) -> None:
 
 
 def gap(seeds: int) -> None:
-    """The fast method against the optimum on small pools, and what deferred acceptance would reach."""
+    """The fast method against the optimum on small pools, and what the greatest worth first would reach."""
     from perennial.targeting.allocation import allocate
     from perennial.targeting.exact import solve
     from unit.targeting.test_allocation import pool
@@ -389,12 +389,12 @@ def gap(seeds: int) -> None:
             kind = "crossing" if crossing else "nested"
             shares = (np.mean(lost), np.max(lost), np.mean(accepted), np.max(accepted))
             rows.append((f"{clients} clients, {kind} caps", *(f"{share:.2%}" for share in shares), proven))
-    header = ("pools", "prices: mean gap", "worst", "deferred acceptance: mean gap", "worst", "proven by the bound")
+    header = ("pools", "prices: mean gap", "worst", "greatest worth first: mean gap", "worst", "proven by the bound")
     say_table(header, rows)
 
 
 def _deferred_acceptance(given: Any) -> int:
-    """The method before: clients propose by worth, each limit keeps the best; the greedy order by worth ends the same."""
+    """Greatest worth first: where the method before (deferred acceptance, both sides by worth) ends; no prices."""
     from perennial.targeting.pool import is_allowed
 
     taken: list[int] = []
