@@ -16,8 +16,10 @@ import pyarrow as pa
 
 from perennial.contracts.targeting import Segment
 from perennial.targeting.config import Targeting
+from perennial.targeting.membership import TABLES, compare_memberships
 from perennial.targeting.rules import compile_rule
-from perennial.targeting.scan import Scan, bits, known_of, published_catalogue, version_of_rules
+from perennial.targeting.scan import Known, Scan, bits, known_of, published_catalogue, version_of_rules
+from perennial.targeting.session import make_table
 
 AS_OF = date(2024, 2, 29)
 Row = dict[str, Any]
@@ -466,8 +468,16 @@ def _stages(one: Row) -> list[Row]:
     return [{**first, "left_on": since}, now] if one["stage_before"] else [now]
 
 
-def scanned(session: Any, rules: Mapping[str, str]) -> dict[str, set[str]]:
-    """Who is in each segment by the product's one scan on the session's tables."""
+def compared(session: Any, rules: Mapping[str, str]) -> dict[str, list[Row]]:
+    """The day's tables of membership, in order."""
+    targeting, known = _targeting(session, rules)
+    plan = Scan(targeting, known).statement([], [], columns=())
+    make_table(session, "t_clients", plan.select, plan.params)
+    compare_memberships(session, targeting, known)
+    return {name: session.query(query).cast(schema).to_pylist() for name, schema, query in TABLES}
+
+
+def _targeting(session: Any, rules: Mapping[str, str]) -> tuple[Targeting, Known]:
     tables = session.tables()
     catalogue = published_catalogue(session, tables)
     segments = [Segment(id=name, description="", where=text) for name, text in rules.items()]
@@ -476,7 +486,13 @@ def scanned(session: Any, rules: Mapping[str, str]) -> dict[str, set[str]]:
         for number, one in enumerate(segments)
     }
     targeting = Targeting(tuple(segments), (), None, compiled, {})  # type: ignore[arg-type]
-    plan = Scan(targeting, known_of(session, tables, AS_OF, targeting)).statement([], [], columns=())
+    return targeting, known_of(session, tables, AS_OF, targeting)
+
+
+def scanned(session: Any, rules: Mapping[str, str]) -> dict[str, set[str]]:
+    """Who is in each segment by the product's one scan on the session's tables."""
+    targeting, known = _targeting(session, rules)
+    plan = Scan(targeting, known).statement([], [], columns=())
     rows = session.query(plan.select, plan.params).to_pylist()
     return {
         name: {row["client_id"] for row in rows if row[f"m{word}"] >> bit & 1}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from factories import rule_worlds
+from factories.published import MemorySession
 from factories.rule_sessions import postgres_session
 
 
@@ -22,3 +23,12 @@ def test_two_thousand_segments_are_one_statement_on_postgresql(postgres, tmp_pat
     assert len(found) == 2000
     for number in range(2000):
         assert found[f"seg_{number}"] == {who for who, d in days.items() if d is not None and d >= number % 7}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_came_and_who_left_is_the_same_on_both_engines(postgres, tmp_path, seed):
+    made = rule_worlds.make(seed, segments=12)
+    embedded = rule_worlds.compared(MemorySession(made.tables), made.rules)
+    with postgres_session(postgres, tmp_path, made.tables) as session:
+        assert rule_worlds.compared(session, made.rules) == embedded
+    assert all(embedded.values())
