@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hours", type=_number, default=_HOURS, metavar="N", help=f"until it expires ({_HOURS})")
     parser.add_argument("--by", default=None, metavar="NAME", help="who approves (default: the user of this machine)")
     parser.add_argument("--as-of", type=output.day, metavar="DATE", help="the business date (default: the newest)")
+    output.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
         approved_by=args.by or getpass.getuser(),
     )
     ends = approve(open_ledger(settings), approval, hours=args.hours)
+    if args.json:
+        output.print_json({**approval.__dict__, "expires_at": ends})
+        return 0
     print(
         f"{args.campaign}__{args.channel} of {run.as_of}: up to {args.additions:,} additions and {args.removals:,} "
         f"removals, until {ends:%Y-%m-%d %H:%M} UTC. Run the export again: `perennial run`, or export_lists in Airflow."
