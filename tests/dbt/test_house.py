@@ -81,7 +81,7 @@ def test_L2_no_sql_reads_the_clock_or_chance(path):
 
 
 def test_compiled_models_are_sql_that_postgres_reads_too(built):
-    compiled = [path for path in (built.target / "compiled").rglob("*.sql") if "unit_tests" not in path.parts]
+    compiled = [path for path in (built.target / "compiled").rglob("*.sql") if "unit_tests" not in str(path)]
     assert len(compiled) >= 25
     duckdb_only = re.compile(
         r"\b(qualify|exclude|list_(?!price)\w+|struct_pack|arg_max|any_value|group by all|order by all)\b|//"

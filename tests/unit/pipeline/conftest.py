@@ -51,9 +51,10 @@ class Day:
     def score(self):
         return score(self.settings, self.run)
 
-    def scored(self) -> pa.Table:
+    def scored(self, name="churn_risk") -> pa.Table:
+        """The published rows of one score."""
         with open_published(self.settings, version_of(self.engine, self.run.run_id)) as published:
-            return published.query("select * from client_scores order by score, client_id")
+            return published.query("select * from client_scores where score = ? order by client_id", [name])
 
     def altered(self, **changes):
         """The one card of churn with other values; `card` is merged into what it says."""
