@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_socket
+from _pytest.nodeid import NodeId
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -34,7 +35,7 @@ _DEAR_FOLDERS = ("unit/scoring", "unit/demo", "dbt")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Say which tests belong into one process (pytest-xdist, --dist loadgroup): a file, or files that share much."""
     groups: dict[Path, str] = {}
     for item in items:
@@ -42,7 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if shared:
             groups.setdefault(item.path, shared[0])
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_dear_folder(item.path) or groups.get(item.path) or str(item.path)))
+        group = _dear_folder(item.path) or groups.get(item.path) or item.path.relative_to(REPOSITORY).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+        if hasattr(config, "workerinput"):
+            # pytest-xdist 3.8 tells the group by a suffix of `_nodeid`, which pytest 9.2 no longer reads.
+            item._id = NodeId.parse(f"{item.nodeid}@{group}")
 
 
 def _dear_folder(path: Path) -> str | None:

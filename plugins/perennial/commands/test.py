@@ -55,4 +55,4 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
     named = any("/" in argument or argument.endswith(".py") for argument in arguments)
     if named or any(argument.startswith(_ONE_PROCESS) for argument in arguments):
         return given
-    return ["-n", str(min(os.cpu_count() or 1, _MOST_WORKERS)), "--dist", "loadgroup", *given]
+    return ["-n", str(min(os.cpu_count() or 1, _MOST_WORKERS)), "--dist", "loadgroup", "--no-loadscope-reorder", *given]

@@ -43,3 +43,8 @@ def test_the_whole_suite_runs_in_several_processes_and_a_named_file_in_one():
     assert "loadgroup" in pytest_arguments(["-m", "slow"])
     assert "loadgroup" not in pytest_arguments(["tests/unit/test_docs.py", "-q"])
     assert "loadgroup" not in pytest_arguments(["-n", "0"])
+
+
+def test_in_several_processes_a_file_stays_in_one(request):
+    several = hasattr(request.config, "workerinput") and request.config.getoption("dist") == "loadgroup"
+    assert request.node.nodeid.endswith("@tests/unit/commands/test_test.py") == several
