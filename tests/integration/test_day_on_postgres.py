@@ -33,7 +33,16 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 # Tables by date: a warehouse that begins with the last day has not the dates before it.
-BY_DATE = ("client_scores", "client_segments", "client_segments_history", "segment_sizes", "campaign_outcomes")
+BY_DATE = (
+    "client_scores",
+    "client_scores_wide",
+    "client_next_products",
+    "client_next_purchases",
+    "client_segments",
+    "client_segments_history",
+    "segment_sizes",
+    "campaign_outcomes",
+)
 
 
 def test_both_engines_publish_equal_tables_to_the_last_bit(small_home, postgres, tmp_path):

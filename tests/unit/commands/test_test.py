@@ -46,5 +46,5 @@ def test_the_whole_suite_runs_in_several_processes_and_a_named_file_in_one():
 
 
 def test_in_several_processes_a_file_stays_in_one(request):
-    several = hasattr(request.config, "workerinput") and request.config.getoption("dist") == "loadgroup"
+    several = request.config.getoption("loadgroup", default=False)
     assert request.node.nodeid.endswith("@tests/unit/commands/test_test.py") == several
