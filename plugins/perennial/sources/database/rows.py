@@ -121,7 +121,7 @@ def _pg_plain(column: Column) -> Any:
 @contextmanager
 def _by_adbc(session: Session, relation: Relation, span: Range | None) -> Iterator[Iterator[pa.RecordBatch]]:
     """COPY in binary to Arrow, in the snapshot of the session: the same rows that its upper bound was taken from."""
-    import adbc_driver_postgresql.dbapi as adbc  # type: ignore[import-untyped]
+    import adbc_driver_postgresql.dbapi as adbc
 
     statement = relation.select(*[_pg_plain(c).label(c.sql.name) for c in relation.columns])
     values: list[tuple[str, str]] = []
@@ -174,7 +174,7 @@ def _told_batches(session: Session, reader: pa.RecordBatchReader) -> Iterator[pa
 
 def dsn_of(session: Session) -> str:
     """The connection in libpq's words, with the password: never shown."""
-    from psycopg2.extensions import make_dsn  # type: ignore[import-untyped]
+    from psycopg2.extensions import make_dsn
 
     url = session.url
     given = {"host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database}

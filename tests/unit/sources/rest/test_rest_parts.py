@@ -307,7 +307,9 @@ def _connection(**extra):
 # Long words: two letters are found in random bytes by chance.
 def test_L22_tokens_are_unreadable_without_the_connections_secret_and_a_newer_grant_replaces_them(tmp_path):
     TokenFile(tmp_path, _connection(refresh_token="r0")).write(
-        Tokens(TokenFile(tmp_path, _connection(refresh_token="r0")).read().root, "the newer grant", "the access token", 9e9)
+        Tokens(
+            TokenFile(tmp_path, _connection(refresh_token="r0")).read().root, "the newer grant", "the access token", 9e9
+        )
     )
     assert TokenFile(tmp_path, _connection(refresh_token="r0")).read().refresh_token == "the newer grant"
     assert TokenFile(tmp_path, _connection()).read().refresh_token == "the newer grant"
