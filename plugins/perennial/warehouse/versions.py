@@ -190,7 +190,8 @@ def write_version(
         version_id = f"{seq:06d}-{run.as_of.isoformat()}-{slug(step)}"
         base_id = base.id if base else None
         moment = clock.now().isoformat(timespec="seconds")
-        _put(settings, Version(version_id, run.run_id, run.as_of, step, base_id, dict(tables), origin, moment))
+        version = Version(version_id, run.run_id, run.as_of, step, base_id, dict(tables), origin, moment)
+        _put(settings, version, base if base is not None and base.run_id == run.run_id else None)
     if run.is_latest and not _is_overtaken(settings, run):
         replace_text(settings.warehouse_dir / "current", version_id)
     return version_id
@@ -210,19 +211,41 @@ def _is_overtaken(settings: Settings, run: DayRun) -> bool:
         return False
 
 
-def _put(settings: Settings, version: Version) -> None:
+def _put(settings: Settings, version: Version, earlier: Version | None) -> None:
+    """Put the version's folder in place; what an `earlier` version of its run shows alike is taken over."""
     folder = versions_dir(settings)
     being_made = folder / f".{version.id}"
     shutil.rmtree(being_made, ignore_errors=True)
     being_made.mkdir(parents=True)
+    # Half a thousand comments are most of the cost of a version, and a step of a day changes one table.
+    known = _taken_over(settings, earlier, being_made / "warehouse.duckdb") if earlier else {}
     with closing(connect(settings, being_made / "warehouse.duckdb")) as connection:
+        for name in known.keys() - version.tables.keys():
+            connection.execute(f"drop view {identifier(name)}")
         for name, table in version.tables.items():
-            connection.execute(f"create view {identifier(name)} as {view_sql(settings, table)}")
-            _comment(connection, name, table)
+            if known.get(name) != table:
+                connection.execute(f"create or replace view {identifier(name)} as {view_sql(settings, table)}")
+                _comment(connection, name, table)
     replace_text(being_made / "manifest.json", json.dumps(version.as_manifest(), indent=1, sort_keys=True))
     sync(being_made / "warehouse.duckdb")
     being_made.rename(folder / version.id)
     sync(folder)
+
+
+def _taken_over(settings: Settings, earlier: Version, path: Path) -> Mapping[str, PublishedTable]:
+    """Copy the earlier version's views to `path`; gives its tables, or none where its views show another home."""
+    source = versions_dir(settings) / earlier.id / "warehouse.duckdb"
+    if not source.exists():
+        return {}
+    shutil.copyfile(source, path)
+    some = next((name for name, table in earlier.tables.items() if table.parts), None)
+    with closing(connect(settings, path)) as connection:
+        query = "select sql from duckdb_views() where not internal and view_name = ?"
+        found = connection.execute(query, [some]).fetchone() if some else None
+    if found is not None and str(parts_dir(settings)) in found[0]:
+        return earlier.tables
+    path.unlink()
+    return {}
 
 
 def _comment(connection: Connection, name: str, table: PublishedTable) -> None:
