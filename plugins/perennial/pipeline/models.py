@@ -195,10 +195,9 @@ def write_card(  # noqa: PLR0917
     card = {**card, "artefact_bytes": len(content)}
     text = json.dumps(card, sort_keys=True, indent=1).encode()
     sha = store.digest(content or text)
-    name = f"{score}-{sha}"
-    path = store.save(settings.models_dir, f"{name}.card.json", text)
+    path = store.save(settings.models_dir, f"{score}-{store.digest(text)}.card.json", text)
     if scorer:
-        path = store.save(settings.models_dir, f"{name}.skops", content)
+        path = store.save(settings.models_dir, f"{score}-{sha}.skops", content)
     stored = StoredCard(
         model_version=f"{score}-{run.as_of.isoformat()}-{sha[:8]}",
         score=score,
