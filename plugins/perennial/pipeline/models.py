@@ -211,15 +211,20 @@ def write_card(  # noqa: PLR0917
 
 
 def figures_of(card: dict[str, Any]) -> str:
-    """The model's figure of merit at the test cut beside its best baseline's and the champion's."""
-    merit = card["selection"]["merit"]
-    figures = {name: values.get(merit) for name, values in card["figures_at_test"].items()}
-    mine, champion = figures.pop("model"), figures.pop("champion", None)
-    known = {name: value for name, value in figures.items() if value is not None}
+    """The model's figure of merit at the test cut beside its best baseline's, by kind where it has some."""
+    figures, where = card["figures_at_test"], card["cuts"].get("test", "the test")
+    if "model" in figures:
+        return _beside(card["selection"]["merit"], figures, where)
+    return "; ".join(f"{kind}: {_beside('ndcg', rules, where)}" for kind, rules in sorted(figures.items()))
+
+
+def _beside(merit: str, figures: dict[str, dict[str, Any]], where: str) -> str:
+    others = {name: values.get(merit) for name, values in figures.items() if name not in {"model", "champion"}}
+    known = {name: value for name, value in others.items() if value is not None}
     best = max(known, key=lambda name: (known[name], name))
-    where = card["cuts"].get("test", "the test")
+    champion = figures.get("champion", {}).get(merit)
     beside = f"; champion {champion:.3f}" if champion is not None else ""
-    return f"{merit} {mine:.3f} at {where}; best baseline {best} {known[best]:.3f}{beside}"
+    return f"{merit} {figures['model'][merit] or 0:.3f} at {where}; best baseline {best} {known[best]:.3f}{beside}"
 
 
 def in_brief(card: StoredCard) -> str:

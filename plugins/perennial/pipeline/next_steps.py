@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -21,7 +21,7 @@ from perennial.core.errors import ContractViolation
 from perennial.core.settings import Settings
 from perennial.ledger import cards as ledger_cards
 from perennial.ledger.engine import open_ledger
-from perennial.pipeline.models import ScoreState, write_card
+from perennial.pipeline.models import ScoreState, figures_of, write_card
 from perennial.warehouse.engine import Published, open_published, publish_table
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def train_next_product(settings: Settings, run: DayRun, published: Published) ->
     waits = settings.scoring.promotion == "approval"
     stored = write_card(settings, run, SCORE, trained.card, trained.scorer, "challenger" if waits else "champion")
     told = "waits for a person" if waits else "is the champion"
-    return [f"{SCORE}: {stored.model_version} {told} ({_figures(stored.card)})"]
+    return [f"{SCORE}: {stored.model_version} {told} ({figures_of(stored.card)})"]
 
 
 def _lines(settings: Settings, run: DayRun, published: Published) -> Lines | None:
@@ -91,15 +91,6 @@ def _lines(settings: Settings, run: DayRun, published: Published) -> Lines | Non
     level = settings.scoring.next_product_level
     batches = list(lines_of(published, run.as_of, level=level, days=days, share=share))
     return lines_from(pa.Table.from_batches(batches)) if batches else None
-
-
-def _figures(card: dict[str, Any]) -> str:
-    figures = card["figures_at_test"]
-    parts = []
-    for kind, baseline in (("repeat", "personal_then_global_frequency"), ("new", "most_popular")):
-        mine, theirs = figures[kind]["model"]["ndcg"], figures[kind][baseline]["ndcg"]
-        parts.append(f"{kind} ndcg {mine or 0:.3f}, {baseline} {theirs or 0:.3f}")
-    return "; ".join(parts)
 
 
 def publish_next(settings: Settings, run: DayRun, version: str) -> tuple[str, dict[str, int], list[str]]:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from perennial.scoring.features import Matrix, column
+from perennial.scoring.features import Matrix, column, window_days
 from perennial.scoring.metrics import psi
 
 _BINS = 10
+_AGES = ("tenure_days", "days_since_first_order")
 
 
 def reference_bins(values: Matrix) -> dict[str, Any]:
@@ -58,6 +59,12 @@ def top(importance: dict[str, float], *, features: int = 8) -> list[str]:
     return sorted(importance, key=lambda name: (-importance[name], name))[:features]
 
 
+def grows(name: str, card: dict[str, Any]) -> bool:
+    """Whether the feature moves with the calendar alone: ages, totals, windows that history had not filled."""
+    window = window_days(name)
+    return name in _AGES or name.endswith("_total") or bool(window and window > card.get("history_days", 0))
+
+
 def needed_bins(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The bins of the card's top features."""
-    return {name: card["bins"][name] for name in card["drift_features"]}
+    """The bins of the card's top features, but for those that grow: a day later everyone is a day older."""
+    return {name: card["bins"][name] for name in card["drift_features"] if not grows(name, card)}

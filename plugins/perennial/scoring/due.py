@@ -47,7 +47,8 @@ def due_reason(  # noqa: PLR0911 - one sentence each
         return f"the model is {age} days old, {train_every_days} are allowed"
     if age == 0:
         return None
-    drifted = {name: value for name, value in drift_of(needed_bins(card)).items() if value > max_psi}
+    bins = needed_bins(card)
+    drifted = {name: value for name, value in drift_of(bins).items() if value > max_psi} if bins else {}
     if drifted:
         worst = max(drifted, key=lambda name: (drifted[name], name))
         return f"{worst} has drifted: PSI {drifted[worst]:.2f}, {max_psi:g} is allowed"

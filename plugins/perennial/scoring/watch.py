@@ -16,13 +16,12 @@ import pyarrow as pa
 from scipy.stats import chi2
 
 from perennial.core.settings import Drift
-from perennial.scoring.drift import bin_counts
-from perennial.scoring.features import Matrix, column, to_matrix, window_days
+from perennial.scoring.drift import bin_counts, grows
+from perennial.scoring.features import Matrix, column, to_matrix
 from perennial.scoring.metrics import psi
 
 _CHANCE = 0.999
 _FEW = 5  # clients: fewer than these are no share
-_AGES = ("tenure_days", "days_since_first_order")
 Verdict = Literal["passed", "warned", "stopped"]
 
 
@@ -51,9 +50,9 @@ def watch(card: dict[str, Any], scorer: Any, table: pa.Table, history_start: dat
     stops: list[str] = []
     warns: list[str] = []
     for name, figure in found:
-        grows = _grows(name, card)
+        growing = grows(name, card)
         for sentence, stopping in _over(name, figure, limits):
-            (stops if stopping and not grows else warns).append(sentence)
+            (stops if stopping and not growing else warns).append(sentence)
     verdict: Verdict = "stopped" if stops else "warned" if warns else "passed"
     return Watched(verdict, (*stops, *warns), {name: f for name, f in figures.items() if f})
 
@@ -78,11 +77,6 @@ def _figures(bins: dict[str, Any], values: Matrix, card: dict[str, Any]) -> dict
             "high": bins["high"],
         }
     return found
-
-
-def _grows(name: str, card: dict[str, Any]) -> bool:
-    window = window_days(name)
-    return name in _AGES or name.endswith("_total") or bool(window and window > card.get("history_days", 0))
 
 
 def _over(name: str, figure: dict[str, float], limits: Drift) -> list[tuple[str, bool]]:

@@ -12,7 +12,7 @@ from perennial.cli import main
 from perennial.core.errors import ContractViolation
 from perennial.ledger.checks import newest_checks
 from perennial.pipeline.alerts import current_alerts
-from perennial.pipeline.models import decide
+from perennial.pipeline.models import decide, figures_of
 from perennial.pipeline.plan import campaign_summary, plan
 
 
@@ -143,3 +143,13 @@ def test_a_card_is_read_in_the_terminal_and_a_decision_is_kept_with_its_reason(t
     assert found["model"]["status"] == "retired"
     assert found["model"]["decided"].endswith(": prices changed")
     assert main(["models", "retire", "churn_risk", "--note", "again"]) == 1
+
+
+def test_figures_are_told_beside_the_best_baseline_by_kind_where_a_card_has_kinds():
+    rules = {"model": {"ndcg": 0.5}, "most_popular": {"ndcg": 0.4}, "by_chance": {"ndcg": None}}
+    told = "ndcg 0.500 at 2017-09-03; best baseline most_popular 0.400"
+    cuts = {"cuts": {"test": "2017-09-03"}}
+    assert figures_of({"figures_at_test": {"new": rules, "repeat": rules}, **cuts}) == f"new: {told}; repeat: {told}"
+    rules = {"model": {"auc": 0.7}, "champion": {"auc": 0.65}, "recency": {"auc": 0.6}}
+    told = "auc 0.700 at 2017-09-03; best baseline recency 0.600; champion 0.650"
+    assert figures_of({"figures_at_test": rules, "selection": {"merit": "auc"}, **cuts}) == told

@@ -80,6 +80,12 @@ def test_drift_is_nought_on_the_training_day_and_large_when_everyone_is_silent(c
     assert drift(bins, silent.to_batches())["recency_days"] > 0.25
 
 
+def test_what_grows_with_the_calendar_is_not_asked_for_drift(churn):
+    ages = ["days_since_first_order", "orders_total"]
+    assert set(needed_bins({**churn.card, "drift_features": [*ages, "recency_days"]})) == {"recency_days"}
+    assert not needed_bins({**churn.card, "drift_features": ages})
+
+
 class _Asked:
     def __init__(self, **found):
         self.found, self.times = found, 0
@@ -123,6 +129,12 @@ def test_training_is_due_when_a_feature_has_drifted(due):
     assert due(3, drift_of=_Asked(orders_28d=0.1, recency_days=0.31)) == (
         "recency_days has drifted: PSI 0.31, 0.25 is allowed"
     )
+
+
+def test_without_a_feature_to_ask_for_nothing_is_read(due, churn):
+    asked = _Asked(recency_days=9.0)
+    assert due(3, card={**churn.card, "drift_features": ["days_since_first_order"]}, drift_of=asked) is None
+    assert asked.times == 0
 
 
 def test_a_model_of_the_same_day_is_never_due_again_for_age_or_drift(due):
