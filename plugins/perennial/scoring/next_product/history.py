@@ -1,7 +1,8 @@
 """What clients bought, line by line, in chunks of whole clients: one statement for training, backtests and every day.
 
-The engine filters and orders out of core; its rows come in batches, so that nothing grows with order lines (L26). What
-is made of them as of a date stands in `pairs`, and is the same for a past cut and for today (L3).
+The engine filters and orders out of core, to the last column, for sums of doubles follow the order (L2). Its rows come
+in batches, so that nothing grows with order lines (L26). What is made of them as of a date stands in `pairs`, and is
+the same for a past cut and for today (L3).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ where
     l.client_id is not null and {item} is not null and l.line_kind = 'sale'
     and l.ordered_on > cast($after as date) and l.ordered_on <= cast($until as date)
     {sample}
-order by l.client_id
+order by 1, 2, 3, 5, 6, 4
 """
 
 
