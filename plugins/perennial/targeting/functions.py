@@ -153,25 +153,29 @@ def _became(compiler: Compiler, args: Sequence[exp.Expr], _text: str) -> Typed:
 
 
 def _entered(compiler: Compiler, args: Sequence[exp.Expr], _text: str) -> Typed:
-    name, days = compiler.segment(args[0]), _days(compiler, args[1], "entered")
-    if name is None:
+    need, recent = _recent(compiler, args, "entered", "since")
+    if need is None:
         return Typed("any", "false")
-    need = Need("segment", name)
-    compiler.needs.add(need)
-    recent = f"coalesce({need.column('since')} > {AS_OF} - {days}, false)"
     new = f"case when {need.column('in')} then {recent} else {need.column('watched')} end"
     return Typed("boolean", f"({compiler.term(args[0]).sql} and {new})")
 
 
 def _exited(compiler: Compiler, args: Sequence[exp.Expr], _text: str) -> Typed:
-    name, days = compiler.segment(args[0]), _days(compiler, args[1], "exited")
-    if name is None:
+    need, recent = _recent(compiler, args, "exited", "left")
+    if need is None:
         return Typed("any", "false")
-    need = Need("segment", name)
-    compiler.needs.add(need)
-    recent = f"coalesce({need.column('left')} > {AS_OF} - {days}, false)"
     gone = f"(({need.column('in')} and {need.column('watched')}) or {recent})"
     return Typed("boolean", f"((not {compiler.term(args[0]).sql}) and {gone})")
+
+
+def _recent(compiler: Compiler, args: Sequence[exp.Expr], function: str, column: str) -> tuple[Need | None, str]:
+    """The history of the segment that the first argument names, and whether its column is of the last so many days."""
+    name, days = compiler.segment(args[0]), _days(compiler, args[1], function)
+    if name is None:
+        return None, "false"
+    need = Need("segment", name)
+    compiler.needs.add(need)
+    return need, f"coalesce({need.column(column)} > {AS_OF} - {days}, false)"
 
 
 FUNCTIONS: dict[str, Function] = {
