@@ -48,11 +48,16 @@ class ToolCapabilities:
 
 @dataclass(frozen=True)
 class ListTarget:
-    """A list as we call it, and the fields that its rows have, by the tool's names with their SQL types."""
+    """A list as we call it, and the fields that its rows have, by the tool's names with their SQL types.
+
+    `purpose` and `message` are the card's: what a recipient withdraws from, and which template says it.
+    """
 
     key: ListKey
     list_type: ListType
     fields: tuple[tuple[str, str], ...] = ()
+    purpose: str = "marketing"
+    message: str = ""
 
     @property
     def title(self) -> str:
