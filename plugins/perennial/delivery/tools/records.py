@@ -131,6 +131,8 @@ class FeedbackEvent:
     message_id: str | None = None
     detail: str | None = None  # of a bounce its reason, of a click its link: no personal data
     is_machine: bool = False
+    # Of an unsubscribe: from all that the tool sends, or from the one list alone (then its campaign's purpose counts).
+    scope: Literal["all", "list"] = "all"
 
 
 class ChunkRefused(PermanentError):  # noqa: N818
