@@ -13,6 +13,7 @@ from contextlib import closing
 
 from perennial.contracts.connections import FilesConnection
 from perennial.core.errors import PerennialError, PermanentError, Problem
+from perennial.core.remote_systems import RemoteSystem, open_system
 from perennial.sources.fetching import FetchedFile, Request
 from perennial.sources.remote_download import ChangedMeanwhileError, Pause, download, require_unchanged
 from perennial.sources.remote_listing import (
@@ -25,7 +26,6 @@ from perennial.sources.remote_listing import (
     split_ready,
     suffix_of,
 )
-from perennial.sources.remote_systems import RemoteSystem, open_system
 
 _TOLD = 10  # refused names that are told one by one
 _SAMPLE_BYTES = 1
@@ -37,7 +37,7 @@ Step = tuple[str, str]
 def fetch(request: Request, *, pause: Pause = time.sleep) -> Iterator[FetchedFile]:
     """Yield what is new and whole, each as a file in the scratch folder. See `sources.fetching.Fetcher`."""
     given = _connection(request)
-    with closing(open_system(given, request.connections)) as system:
+    with closing(open_system(given.url, given.id, request.connections)) as system:
         yield from _fetch(request, system, given, pause)
 
 
@@ -80,7 +80,7 @@ def check(request: Request) -> list[Step]:
     steps: list[Step] = []
     try:
         given = _connection(request)
-        with closing(open_system(given, request.connections)) as system:
+        with closing(open_system(given.url, given.id, request.connections)) as system:
             for step in _steps(request, system, given):
                 steps.append(step)  # noqa: PERF402 - those before the one that fails are kept
     except PerennialError as error:
@@ -105,7 +105,7 @@ def _steps(request: Request, system: RemoteSystem, given: FilesConnection) -> It
 def has_news(request: Request) -> bool:
     """Whether a fetch would find something to do: one listing, nothing is read. Raises as `fetch` does."""
     given = _connection(request)
-    with closing(open_system(given, request.connections)) as system:
+    with closing(open_system(given.url, given.id, request.connections)) as system:
         listing = _list(request, system, given)
     new = [file for file in listing.files if (file.name, file.version) not in request.known]
     whole, young = split_ready(listing, new, request.source.ready, request.source.settle_seconds)

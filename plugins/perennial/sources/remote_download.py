@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from perennial.core.errors import Problem, RetryableError
+from perennial.core.remote_systems import RemoteSystem
 from perennial.sources.remote_listing import RemoteFile, remote_file
-from perennial.sources.remote_systems import RemoteSystem
 
 CHUNK_BYTES = 4_000_000
 _BACKOFF_SECONDS = (0.2, 1.0, 5.0)  # between tries that brought nothing; after the last one the fetch gives up

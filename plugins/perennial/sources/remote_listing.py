@@ -17,8 +17,8 @@ from typing import Any
 
 from perennial.contracts.sources import Readiness
 from perennial.core.ids import digest_of
+from perennial.core.remote_systems import RemoteSystem
 from perennial.sources.landing import shown_name
-from perennial.sources.remote_systems import RemoteSystem
 
 _NAME_LENGTH = 1_000
 _PART_BYTES = 255

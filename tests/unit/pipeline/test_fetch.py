@@ -16,8 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from factories.remote_home import RemoteHome, content
-from perennial.contracts.connections import FilesConnection
 from perennial.core.errors import ConfigError, PermanentError, RetryableError
+from perennial.core.remote_systems import open_system
 from perennial.ledger.cursors import last_error
 from perennial.ledger.engine import open_ledger
 from perennial.pipeline import fetch as fetching
@@ -25,7 +25,6 @@ from perennial.pipeline.arrival import full_disk_told
 from perennial.sources.landing import look
 from perennial.sources.remote_download import download
 from perennial.sources.remote_listing import list_files
-from perennial.sources.remote_systems import open_system
 
 OLD = 1_500_000_000
 EVENTS = {"os.link", "os.remove", "os.rename", "os.mkdir", "os.utime", "os.chmod"}
@@ -175,7 +174,7 @@ def test_a_full_disk_is_told_in_plain_words_and_the_fetch_goes_on_when_there_is_
 def test_a_disk_that_is_full_while_a_file_is_read_is_not_taken_for_a_broken_connection(tmp_path, place):
     home = _home(tmp_path, place)
     _put(place, "sales_1.csv", content(1))
-    system = open_system(FilesConnection(kind="files", url=f"file://{place}"), home.connections)
+    system = open_system(f"file://{place}", None, home.connections)
     [file] = list_files(system, "*.csv").files
     with pytest.raises(RetryableError, match="the disk is full"), full_disk_told(home.settings):
         download(system, file, Path("/dev/full"))

@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factories.remote_home import CONNECTION, RemoteHome, content
-from perennial.contracts.connections import FilesConnection
 from perennial.contracts.sources import Readiness
 from perennial.core.connections import EnvironmentConnections
 from perennial.core.errors import ConfigError
+from perennial.core.remote_systems import RemoteSystem, open_system
 from perennial.pipeline.arrival import landing_name
 from perennial.sources.remote_listing import Listing, RemoteFile, list_files, split_ready, suffix_of
-from perennial.sources.remote_systems import RemoteSystem, open_system
 
 OLD = 1_500_000_000
 HOSTILE = [
@@ -128,7 +127,7 @@ def test_a_star_stays_in_its_folder_and_two_go_through_folders(place, glob, take
         "sales_2.csv.part",
     ):
         _put(place, name, "x")
-    system = open_system(FilesConnection(kind="files", url=f"file://{place}"), EnvironmentConnections({}))
+    system = open_system(f"file://{place}", None, EnvironmentConnections({}))
     assert {file.name for file in list_files(system, glob).files} == taken
 
 
@@ -371,19 +370,18 @@ def test_a_name_without_the_date_that_the_path_wants_is_told(tmp_path, place):
 @pytest.mark.parametrize("url", ["s3://key:secret@bucket/x", "sftp://joe:pass@host/x", "sftp://host/x?password=y"])
 def test_L22_a_url_with_a_password_in_it_is_refused_without_showing_it(url):
     with pytest.raises(ConfigError) as caught:
-        open_system(FilesConnection(kind="files", url=url), EnvironmentConnections({}))
+        open_system(url, None, EnvironmentConnections({}))
     assert not re.search("secret|pass@|=y", str(caught.value))
 
 
 def test_L22_the_password_of_one_host_is_never_sent_to_another():
     environ = {"AIRFLOW_CONN_PARTNER_FILES": "sftp://joe:secret@files.example.com"}
-    given = FilesConnection(kind="files", url="sftp://elsewhere.example.com/x", id=CONNECTION)
     with pytest.raises(ConfigError, match="another host"):
-        open_system(given, EnvironmentConnections(environ))
+        open_system("sftp://elsewhere.example.com/x", CONNECTION, EnvironmentConnections(environ))
 
 
 def test_a_url_that_nothing_can_read_is_told():
     with pytest.raises(ConfigError, match="cannot be read here"):
-        open_system(FilesConnection(kind="files", url="gopher://x/y"), EnvironmentConnections({}))
+        open_system("gopher://x/y", None, EnvironmentConnections({}))
     with pytest.raises(ConfigError, match="no scheme"):
-        open_system(FilesConnection(kind="files", url="/x/y"), EnvironmentConnections({}))
+        open_system("/x/y", None, EnvironmentConnections({}))

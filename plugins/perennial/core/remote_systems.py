@@ -10,12 +10,11 @@ import base64
 import binascii
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from perennial.contracts.connections import FilesConnection
 from perennial.core.connections import Connection, ConnectionStore
 from perennial.core.errors import ConfigError, PerennialError, PermanentError, Problem, RetryableError
 
@@ -42,6 +41,7 @@ class RemoteSystem:
     rename: Callable[[Any, str, str], None] | None = None  # where fsspec's own move is not safe
     hang_up: Callable[[Any], None] | None = None  # where fsspec would leave the connection open
     has_folders: bool = True  # else a folder is there when something is in it
+    file: str = "sources.yml"  # where a person mends the url
     _fs: Any = field(default=None, repr=False)
 
     @property
@@ -80,7 +80,7 @@ class RemoteSystem:
             fix = "give the connection's account the right to it, or mend its key, password or host key"
             raise PermanentError(Problem(self.where, f"{doing}: refused, {_reason(error)}", fix)) from error
         except FileNotFoundError as error:
-            fix = "mend url in sources.yml, or have the folder made"
+            fix = f"mend url in {self.file}, or have the folder made"
             raise PermanentError(Problem(self.where, f"{doing}: there is no such place", fix)) from error
         except self.failing as error:
             fix = "nothing is lost: it is tried again"
@@ -96,24 +96,28 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__} {code}".strip()
 
 
-def open_system(given: FilesConnection, connections: ConnectionStore) -> RemoteSystem:
-    """The system that the connection of sources.yml names; nothing is connected yet.
+def open_system(
+    place: str, connection_id: str | None, connections: ConnectionStore, *, file: str = "sources.yml"
+) -> RemoteSystem:
+    """The system of a url as `file` in config/ has it, with the connection that it names; nothing is connected yet.
 
     Raises ConfigError when the url holds a password, the connection is missing or cannot serve this kind of url.
     """
-    url = urlsplit(given.url)
+    url = urlsplit(place)
     where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
     if not url.scheme:
         raise ConfigError(Problem(where, "the url has no scheme", "write s3://bucket/folder or sftp://host/folder"))
     if url.username or url.password or url.query or url.fragment:
         fix = "put user, password and options into the connection that `id` names, and only the place into the url"
         raise ConfigError(Problem(where, "the url holds more than a place", fix))
-    connection = connections.get(given.id) if given.id else None
+    connection = connections.get(connection_id) if connection_id else None
     if url.scheme in {"s3", "s3a"}:
-        return _s3(where, url, connection)
-    if url.scheme in {"sftp", "ssh"}:
-        return _sftp(where, url, connection)
-    return _other(where, given.url, connection)
+        system = _s3(where, url, connection)
+    elif url.scheme in {"sftp", "ssh"}:
+        system = _sftp(where, url, connection)
+    else:
+        system = _other(where, place, connection)
+    return replace(system, file=file)
 
 
 def _s3(where: str, url: SplitResult, connection: Connection | None) -> RemoteSystem:
