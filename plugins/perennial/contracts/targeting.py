@@ -7,9 +7,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from perennial.contracts.policy import Arm, Budget, Channel, Exclusivity, Nature, Pilot, Share, Slug, Weekday
+from perennial.contracts.policy import Arm, Budget, Channel, Clock, Exclusivity, Nature, Pilot, Share, Slug
+from perennial.contracts.schedules import Approval, MergeDefaults, Offer, Schedule, Series
 from perennial.core.settings import Frozen
 
+__all__ = [
+    "Campaign",
+    "Destination",
+    "DestinationsFile",
+    "ExpectedValue",
+    "Offer",
+    "Outcome",
+    "Schedule",
+    "Segment",
+    "SegmentsFile",
+    "Series",
+]
 Outcome = Literal["target", "control", "refused"]
 
 
@@ -26,23 +39,6 @@ class SegmentsFile(Frozen):
 
     version: Literal[1]
     segments: tuple[Segment, ...]
-
-
-class Offer(Frozen):
-    """What the client is offered. `cost` is the company's cost of one redemption, in its currency."""
-
-    text: str
-    cost: Annotated[float, Field(ge=0)] = 0.0
-    code: str | None = None
-    valid_days: Annotated[int, Field(ge=1)] | None = None
-
-
-class Schedule(Frozen):
-    """When the campaign may pick clients: on these week days, or on the anniversary of a client's date."""
-
-    weekdays: tuple[Weekday, ...] | None = None
-    anniversary_of: Literal["signed_up_on", "first_order_on"] | None = None
-    window_days: Annotated[int, Field(ge=0, le=31)] = 0  # an anniversary counts this many days after it too
 
 
 class ExpectedValue(Frozen):
@@ -79,8 +75,11 @@ class Campaign(Frozen):
     # falls back to the department.
     next_product: Literal["none", "department_not_yet_bought", "repeat", "cross_sell", "up_sell"] = "none"
     never_propose: tuple[str, ...] = ()  # departments that are not offered as the next product
+    merge_defaults: MergeDefaults = Field(default_factory=dict)  # for a merge field that the client has no value of
     offer: Offer
     schedule: Schedule = Schedule()
+    series: Series | None = None
+    re_entry_days: Annotated[int, Field(ge=1, le=3660)] | None = None  # after a series ended; without it never again
     starts_on: date | None = None
     ends_on: date | None = None
     priority: Annotated[int, Field(ge=1, le=100)] = 50  # 1 is first, among equal expected values
@@ -91,9 +90,15 @@ class Campaign(Frozen):
     control_share: Share = 0.1
     arms: tuple[Arm, ...] = ()  # versions of the campaign among those who are not in control; their shares add up to 1
     pilot: Pilot | None = None
+    approval: Approval = "over_limits"  # whether a person lets the list go: never, always, or beyond the limits (L11)
     expected_value: ExpectedValue
     success_metric: str
     success_window_days: Annotated[int, Field(ge=1)]
+
+    @property
+    def send_not_after(self) -> Clock | None:
+        """The time of the business day after which nothing of the card is sent (L17)."""
+        return self.schedule.send_not_after
 
     @field_validator("ends_on")
     @classmethod
