@@ -34,7 +34,9 @@ class ToolCapabilities:
 
     `repeatable`: the same chunk sent again has no second effect. `readable`: whether a contact stands on a list can be
     read back. `asynchronous`: what `submit` hands in is a job that is followed to its end. `feedback`: the kinds of
-    events that can be pulled. `knows_withdrawals`: its suppressions can be read before a push.
+    events that can be pulled. `knows_withdrawals`: its suppressions can be read before a push. `reaches_people`: what
+    is submitted goes out to people at once, so that the client's quiet hours hold it back; False where only a list is
+    filled. `starts_sends`: the tool is a `StartsSends` too.
     """
 
     actions: tuple[Action, ...]
@@ -43,6 +45,8 @@ class ToolCapabilities:
     readable: bool
     asynchronous: bool = False
     knows_withdrawals: bool = False
+    reaches_people: bool = False
+    starts_sends: bool = False
     feedback: tuple[FeedbackKind, ...] = ()
 
 
@@ -142,5 +146,5 @@ class ChunkRefused(PermanentError):  # noqa: N818
 class OutcomeUnknown(RetryableError):  # noqa: N818
     """The call broke after it may have been accepted: repeated where that is harmless, else read back, else a person.
 
-    Never raised for an answer that the tool did give.
+    Never raised for an answer which tells whether it was: a 5xx after a call that must not be made twice does not tell.
     """

@@ -1,0 +1,129 @@
+"""A vendor's specification with its overlay, and requests and answers held to it by openapi-core."""
+
+from __future__ import annotations
+
+import functools
+import json
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from openapi_core import OpenAPI
+from openapi_core.datatypes import RequestParameters
+from openapi_core.exceptions import OpenAPIError
+from openapi_core.templating.paths.exceptions import PathError
+from openapi_core.templating.responses.exceptions import ResponseNotFound
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+from reference import reference
+
+
+@dataclass
+class _Request:
+    """What openapi-core reads of a request."""
+
+    host_url: str
+    path: str
+    method: str
+    body: bytes | None
+    content_type: str
+    parameters: RequestParameters
+    path_pattern: str | None = None
+
+
+@dataclass
+class _Response:
+    """What openapi-core reads of an answer."""
+
+    status_code: int
+    data: bytes
+    headers: Headers
+    content_type: str
+
+
+@dataclass
+class Specification:
+    """One effective specification (the vendor's text with its overlay)."""
+
+    name: str
+    api: OpenAPI = field(repr=False)
+    origin: str
+    base_path: str
+
+    def wrong_in_request(self, method: str, path: str, query: list, headers: dict, body: bytes) -> list[str]:
+        """What the specification says against a request; nothing when it agrees."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _told(lambda: self.api.validate_request(self._request(method, path, query, headers, body)))
+
+    def wrong_in_answer(
+        self, method: str, path: str, query: list, headers: dict, body: bytes, answer: Any
+    ) -> list[str]:
+        """What the specification says against an answer; `undeclared` alone when it does not know the status."""
+        request = self._request(method, path, query, headers, body)
+        kind = answer.headers.get("Content-Type", "").split(";")[0]
+        response = _Response(answer.status, answer.data, Headers(list(answer.headers.items())), kind)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _told(lambda: self.api.validate_response(request, response))
+
+    def _request(self, method: str, path: str, query: list, headers: dict, body: bytes) -> _Request:
+        parameters = RequestParameters(
+            query=ImmutableMultiDict(query), header=Headers(list(headers.items())), cookie=ImmutableMultiDict(), path={}
+        )
+        kind = headers.get("Content-Type", "")
+        full = kind if kind.startswith("multipart/") else kind.split(";")[0]
+        return _Request(self.origin, path, method.lower(), body or None, full, parameters)
+
+
+UNDECLARED = "undeclared"
+
+
+def _told(check) -> list[str]:
+    try:
+        check()
+    except ResponseNotFound:
+        return [UNDECLARED]
+    except PathError as error:
+        return [str(error)]
+    except OpenAPIError as error:
+        return list(_words(error)) or [repr(error)]
+    return []
+
+
+def _words(error: BaseException):
+    seen: BaseException | None = error
+    while seen is not None:
+        yield f"{type(seen).__name__}: {seen}"
+        for one in getattr(seen, "schema_errors", ()):
+            yield f"{'.'.join(str(step) for step in one.absolute_path)}: {one.message[:300]}"
+        seen = seen.__cause__
+
+
+@functools.cache
+def specification(file: str) -> Specification:
+    """The specification in PERENNIAL_REFERENCE/specs/<file> with the overlay beside it; absent, it is said loudly."""
+    path = reference(f"specs/{file}")
+    text = path.read_text(encoding="utf-8")
+    told = yaml.load(text, yaml.CSafeLoader) if path.suffix == ".yaml" else json.loads(text)
+    overlay = path.parent / "overlay.merge-patch.json"
+    if overlay.exists():
+        told = merge_patch(told, json.loads(overlay.read_text(encoding="utf-8")))
+    server = urlsplit(told["servers"][0]["url"])
+    origin = f"{server.scheme}://{server.netloc}"
+    return Specification(file.partition("/")[0], OpenAPI.from_dict(told), origin, server.path.rstrip("/"))
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge_patch(result.get(key), value)
+    return result
