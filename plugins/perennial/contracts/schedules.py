@@ -17,11 +17,13 @@ _MAX_STEPS = 20
 class Offer(Frozen):
     """What the client is offered.
 
-    `cost` is the company's cost of one redemption and `value` what one is worth to the client, in the company's
+    `kind` says what it is, so that clashes are seen: two prices in one week, a contest beside a contest; left out, a
+    bonus that costs something is a price. `cost` is the company's cost of one redemption and `value` what one is worth to the client, in the company's
     currency; `product` is what it is for. It ends `valid_days` after the day of the list.
     """
 
     text: str
+    kind: Literal["none", "price", "gift", "points", "contest", "event"] | None = None
     cost: Money = 0.0
     value: Money | None = None
     product: str | None = None
