@@ -160,6 +160,11 @@ def test_a_label_tells_what_followed_where_its_horizon_is_observed(trained):
     assert (late["bought_next_churn_horizon"], late["revenue_next_value_horizon"]) == (None, None)
 
 
+def test_the_labels_pass_their_unit_tests(trained):
+    statuses = trained.dbt("test", AS_OF, "--select", "client_labels,test_type:unit", training=True)
+    assert set(statuses.values()) == {"pass"}
+
+
 def test_L2_rows_dated_after_the_business_date_change_nothing(built, empty):
     later = Raw()
     later.add("order_lines", "2017-10-02", [

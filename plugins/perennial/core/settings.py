@@ -98,7 +98,7 @@ class Scoring(Frozen):
     value_horizon_days: Annotated[int, Field(ge=1, le=730)] = 90
     further_value_days: tuple[Annotated[int, Field(ge=1, le=730)], ...] = (182, 365)  # value over longer horizons
     budget_share: Annotated[float, Field(gt=0, le=1)] | None = None  # of value: what a client may cost in that time
-    train_every_days: Annotated[int, Field(ge=1, le=365)] = 28
+    train_every_days: Annotated[int, Field(ge=1, le=365)] = 7
     training_cuts: Annotated[int, Field(ge=2, le=60)] = 6
     cut_step_days: Annotated[int, Field(ge=1, le=365)] = 14
     promotion: Literal["rule", "approval"] = "rule"

@@ -51,18 +51,21 @@ def calibration_table(truth: Matrix, probability: Matrix, *, bins: int = 10) -> 
 
 
 def normalised_gini(truth: Matrix, score: Matrix) -> float:
-    """Gini of the gain curve ordered by the score, over that ordered by the truth: 1 is perfect, 0 is chance."""
+    """Gini of the gain curve ordered by the score, over that ordered by the truth: 1 is perfect, 0 is chance.
+
+    Rows of an equal score enter together, at their mean truth: the figure is the mean over all orders of them.
+    """
     perfect = _gini(truth, truth)
     return _gini(truth, score) / perfect if perfect > _TINY else float("nan")
 
 
 def _gini(truth: Matrix, score: Matrix) -> float:
+    """The mean rank from the end, weighted by the truth, less that of chance; ties share their mean rank."""
     total = truth.sum()
     if total <= 0:
         return 0.0
-    order = np.argsort(-score, kind="stable")
     count = len(truth)
-    return float(np.cumsum(truth[order]).sum() / total / count - (count + 1) / (2 * count))
+    return float((truth * (rankdata(score) - (count + 1) / 2)).sum() / total / count)
 
 
 def probability_figures(truth: Matrix, probability: Matrix) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,40 @@ class Scorer(BaseEstimator):
         if wrong:
             problem = f"{wrong} scores are not finite or outside 0 to {highest:g}"
             raise ContractViolation(Problem("client_scores.value", problem, "look at the features of those clients"))
+
+
+class WithIntervals(BaseEstimator):
+    """What a scorer of buyers with its own interval is made of: subclasses say how rows are read and what is sound."""
+
+    def __init__(
+        self, model: Any = None, feature_names: tuple[str, ...] = (), reference: dict[str, float] | None = None
+    ) -> None:
+        self.model = model
+        self.feature_names = feature_names
+        self.reference = reference
+
+    def score(self, X: Matrix) -> Scored:
+        """Value, low and high of all rows; `X` as `features.to_matrix` gives it. NaN for a client without an order.
+
+        Raises ContractViolation when a value is not sound.
+        """
+        value, low, high = (np.full(len(X), np.nan) for _ in range(3))
+        buyers = has_ordered(X, self.feature_names)
+        if buyers.any():
+            value[buyers], low[buyers], high[buyers] = self._of_buyers(X[buyers])
+        wrong = int((~self._is_sound(value[buyers])).sum())
+        if wrong:
+            problem = f"{wrong} {self._unsound}"
+            raise ContractViolation(Problem("client_scores.value", problem, "look at the features of those clients"))
+        return Scored(value, low, high)
+
+    _unsound = "values are not sound"
+
+    @abstractmethod
+    def _of_buyers(self, X: Matrix) -> tuple[Matrix, Matrix, Matrix]: ...
+
+    @abstractmethod
+    def _is_sound(self, value: Matrix) -> npt.NDArray[np.bool_]: ...
 
 
 def has_ordered(X: Matrix, names: tuple[str, ...]) -> npt.NDArray[np.bool_]:

@@ -13,10 +13,10 @@ import sklearn
 import skops
 
 from perennial.scoring.cuts import Calendar, calendar, season_targets
-from perennial.scoring.drift import reference_bins, top
 from perennial.scoring.estimators import Candidate
-from perennial.scoring.features import HISTORY, FeatureSchema, Matrix
+from perennial.scoring.features import FeatureSchema, Matrix
 from perennial.scoring.frames import Frame, folds, observed
+from perennial.scoring.reference import importance, median_client, told_cuts, watched
 from perennial.scoring.scorer import Scorer, has_ordered
 from perennial.scoring.season import Level, Season
 from perennial.scoring.tasks import MIN_CLIENTS, Figures, Model, Task, choose
@@ -98,9 +98,9 @@ def train(task: Task, rows: Frame, today: Frame | None, schema: FeatureSchema, *
         if level is not None:
             final.settle(today.X[has_ordered(today.X, names)], level)
         scorer = _scorer(task, final, today, names)
-        importance = _importance(scorer, buyers.of((plan.test,)).X)
+        moves = importance(scorer, scorer.model.link, buyers.of((plan.test,)).X, rows=_IMPORTANCE_ROWS)
     card |= _findings(selection, tested, final, level, task)
-    card |= _watch(today, scorer, importance)
+    card |= watched(scorer, today, moves)
     card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
     return Trained(task.score, rounded(card), scorer, reason, tested)
 
@@ -200,22 +200,7 @@ def _test(  # noqa: PLR0917
 
 def _scorer(task: Task, model: Model, today: Frame, names: tuple[str, ...]) -> Scorer:
     """The artefact: the model, and the median client of today."""
-    buyers = today.X[has_ordered(today.X, names)]
-    medians = [float(np.nanmedian(v)) if (~np.isnan(v)).any() else 0.0 for v in buyers.T]
-    reference = dict(zip((*names, HISTORY), medians, strict=True))
-    return Scorer(model, names, reference, is_probability=task.is_probability)
-
-
-def _importance(scorer: Scorer, X: Matrix) -> dict[str, float]:
-    """Mean absolute change of the score's scale when one feature is replaced by the median client's."""
-    sample = X[np.linspace(0, len(X) - 1, min(len(X), _IMPORTANCE_ROWS)).astype(np.int64)]
-    base = scorer.model.link(sample)
-    found = {}
-    for place, name in enumerate(scorer.feature_names):
-        changed = sample.copy()
-        changed[:, place] = (scorer.reference or {})[name]
-        found[name] = float(np.abs(base - scorer.model.link(changed)).mean())
-    return found
+    return Scorer(model, names, median_client(today, names), is_probability=task.is_probability)
 
 
 def _head(
@@ -233,23 +218,11 @@ def _head(
             f"orders of at least {2 * task.horizon_days + 28} days, {MIN_CLIENTS} clients with an order, "
             "and both outcomes among them; the published client_features of past dates"
         ),
-        "cuts": _cuts(plan),
+        "cuts": told_cuts(plan),
         "rows": {str(cut): int(count) for cut, count in zip(cuts, counts, strict=True)},
         "features": [{"name": name, "kind": kind} for name, kind in schema],
         "seed": seed,
         "versions": versions(),
-    }
-
-
-def _cuts(plan: Calendar | None) -> dict[str, Any]:
-    if plan is None:
-        return {}
-    return {
-        "fit": [cut.isoformat() for cut in plan.fit],
-        "validation": plan.validation.isoformat() if plan.validation else None,
-        "development": [cut.isoformat() for cut in plan.development],
-        "test": plan.test.isoformat(),
-        "final": [cut.isoformat() for cut in plan.all],
     }
 
 
@@ -274,19 +247,6 @@ def _of_season(level: Level | None) -> dict[str, Any] | str:
     if level is None:
         return "that of the last known cut: there is no window of the year before with clients enough"
     return {**asdict(level), "learned_at": level.learned_at.isoformat()}
-
-
-def _watch(today: Frame, scorer: Scorer, importance: dict[str, float]) -> dict[str, Any]:
-    """What a card says for the watch on drift: bins of features and scores of those who are scored today."""
-    names = scorer.feature_names
-    return {
-        "importance": importance,
-        "drift_features": top(importance),
-        "bins": {name: reference_bins(today.X[:, place]) for place, name in enumerate(names)},
-        "score_bins": reference_bins(scorer.score(today.X).value),
-        "history_days": float(today.X[:, -1].max()) if len(today) else 0.0,
-        "scored_clients": len(today),
-    }
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
@@ -57,3 +59,15 @@ def test_calibration_table_holds_every_client_once(ranked):
     rows = metrics.calibration_table(*ranked)
     assert sum(row["clients"] for row in rows) == 500
     assert [row["predicted"] for row in rows] == sorted(row["predicted"] for row in rows)
+
+
+def test_normalised_gini_is_the_mean_over_all_orders_of_equal_scores():
+    truth, score = np.array([5.0, 0.0, 2.0, 1.0, 0.0, 7.0]), np.array([1.0, 1.0, 1.0, 0.0, 0.0, 2.0])
+    orders = [
+        truth[[5, *middle, *last]] for middle in permutations([0, 1, 2]) for last in permutations([3, 4])
+    ]  # the highest score first
+    untied = -np.arange(6.0)
+    expected = np.mean([metrics.normalised_gini(one, untied) for one in orders])
+    assert metrics.normalised_gini(truth, score) == pytest.approx(expected, abs=1e-12)
+    assert metrics.normalised_gini(truth[::-1], score[::-1]) == pytest.approx(expected, abs=1e-12)
+    assert metrics.normalised_gini(truth, np.ones(6)) == pytest.approx(0, abs=1e-12)

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
 
-from perennial.core.errors import ContractViolation, Problem
 from perennial.scoring.cuts import Calendar, calendar, season_targets
-from perennial.scoring.drift import reference_bins, top
-from perennial.scoring.features import HISTORY, FeatureSchema, Matrix
+from perennial.scoring.features import FeatureSchema, Matrix
 from perennial.scoring.frames import Frame, folds, observed
 from perennial.scoring.next_purchase.hazard import BEYOND, HAZARDS, HazardKind, NextPurchaseModel
-from perennial.scoring.scorer import Scored, has_ordered
+from perennial.scoring.reference import importance, median_client, told_cuts, watched
+from perennial.scoring.scorer import WithIntervals, has_ordered
 from perennial.scoring.threads import one_thread
 from perennial.scoring.training import Trained, rounded, versions
 
@@ -38,32 +36,17 @@ class NextPurchaseTask:
     merit: str = _MERIT
 
 
-class NextPurchaseScorer(BaseEstimator):
-    """What is stored as one artefact: the model, and the median client of its training day."""
+class NextPurchaseScorer(WithIntervals):
+    """What is stored as one artefact: the model, and the median client of its training day. Gives whole days."""
 
-    def __init__(
-        self, model: Any = None, feature_names: tuple[str, ...] = (), reference: dict[str, float] | None = None
-    ) -> None:
-        self.model = model
-        self.feature_names = feature_names
-        self.reference = reference
+    _unsound = "numbers of days are not finite or below 0"
 
-    def score(self, X: Matrix) -> Scored:
-        """Median days to the next purchase and the 80 % interval; NaN for a client without an order.
+    def _of_buyers(self, X: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+        low, value, high = (np.maximum(1.0, np.ceil(part)) for part in self.model.interval(self.model.curves(X)))
+        return value, low, high
 
-        Raises ContractViolation when a figure is not finite or below 0.
-        """
-        value, low, high = (np.full(len(X), np.nan) for _ in range(3))
-        buyers = has_ordered(X, self.feature_names)
-        if buyers.any():
-            curves = self.model.curves(X[buyers])
-            days = (np.maximum(1.0, np.ceil(part)) for part in self.model.interval(curves))  # whole days, as they come
-            low[buyers], value[buyers], high[buyers] = days
-        wrong = int((~np.isfinite(value[buyers]) | (value[buyers] < 0)).sum())
-        if wrong:
-            problem = f"{wrong} numbers of days are not finite or below 0"
-            raise ContractViolation(Problem("client_scores.value", problem, "look at the features of those clients"))
-        return Scored(value, low, high)
+    def _is_sound(self, value: Matrix) -> npt.NDArray[np.bool_]:
+        return np.asarray(np.isfinite(value) & (value >= 0))
 
 
 def train_next_purchase(
@@ -90,7 +73,7 @@ def train_next_purchase(
         model = _new(task, names, chosen, seed).fit(past.X, past.label)
         figures, reason = judge(task, model, names, past, later)
         card |= {
-            "cuts": _cuts(plan),
+            "cuts": told_cuts(plan),
             "selection": {"by": how, "merit": _MERIT, "candidates": merits},
             "chosen": chosen,
             "figures_at_test": figures,
@@ -99,8 +82,8 @@ def train_next_purchase(
         if today is None:
             return Trained(task.score, rounded(card), None, reason)
         final = _new(task, names, chosen, seed).fit(buyers.X, buyers.label)
-        scorer = _scorer(final, today, names)
-        card |= _watch(scorer, today, later)
+        scorer = NextPurchaseScorer(final, names, median_client(today, names))
+        card |= watched(scorer, today, importance(scorer, final.link, later.X, rows=_IMPORTANCE_ROWS))
     return Trained(task.score, rounded(card), scorer, reason)
 
 
@@ -206,32 +189,6 @@ def gap_rule(names: Sequence[str], X: Matrix, horizon_days: int) -> Matrix | Non
     return np.asarray(np.clip(np.where(np.isnan(gap), np.nanmedian(gap), gap) - recency, 1, horizon_days))
 
 
-def _scorer(model: NextPurchaseModel, today: Frame, names: tuple[str, ...]) -> NextPurchaseScorer:
-    buyers = today.X[has_ordered(today.X, names)]
-    medians = [float(np.nanmedian(v)) if (~np.isnan(v)).any() else 0.0 for v in buyers.T]
-    return NextPurchaseScorer(model, names, dict(zip((*names, HISTORY), medians, strict=True)))
-
-
-def _watch(scorer: NextPurchaseScorer, today: Frame, later: Frame) -> dict[str, Any]:
-    """What a card says for the watch on drift, as cards of other scores do."""
-    places = np.linspace(0, len(later) - 1, min(len(later), _IMPORTANCE_ROWS)).astype(np.int64)
-    sample, names = later.X[places], scorer.feature_names
-    base, importance = scorer.model.link(sample), {}
-    for place, name in enumerate(names):
-        changed = sample.copy()
-        changed[:, place] = (scorer.reference or {})[name]
-        moved: npt.NDArray[np.float64] = np.abs(base - scorer.model.link(changed))
-        importance[name] = float(moved.mean())
-    return {
-        "importance": importance,
-        "drift_features": top(importance),
-        "bins": {name: reference_bins(today.X[:, place]) for place, name in enumerate(names)},
-        "score_bins": reference_bins(scorer.score(today.X).value),
-        "history_days": float(today.X[:, -1].max()) if len(today) else 0.0,
-        "scored_clients": len(today),
-    }
-
-
 def _head(task: NextPurchaseTask, schema: FeatureSchema, buyers: Frame, *, as_of: date, seed: int) -> dict[str, Any]:
     cuts, counts = np.unique(buyers.cuts, return_counts=True)
     return {
@@ -248,14 +205,4 @@ def _head(task: NextPurchaseTask, schema: FeatureSchema, buyers: Frame, *, as_of
         "features": [{"name": name, "kind": kind} for name, kind in schema],
         "seed": seed,
         "versions": versions(),
-    }
-
-
-def _cuts(plan: Calendar) -> dict[str, Any]:
-    return {
-        "fit": [cut.isoformat() for cut in plan.fit],
-        "validation": plan.validation.isoformat() if plan.validation else None,
-        "development": [cut.isoformat() for cut in plan.development],
-        "test": plan.test.isoformat(),
-        "final": [cut.isoformat() for cut in plan.all],
     }

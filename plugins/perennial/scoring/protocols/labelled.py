@@ -54,6 +54,13 @@ _DEFINITIONS = {
 }
 
 
+_NO_EMPC = (
+    "no EMPC: it is the profit of keeping clients who would leave, of whom a share accepts an offer; an answer to a "
+    "contact is no leaving, and who would have answered without it is not in such data. Where costs per client are "
+    "given, savings are told"
+)
+
+
 @dataclass
 class _Heldout:
     """Predictions of one rule for the rows held out, fold by fold."""
@@ -87,6 +94,8 @@ def run(data: Labelled) -> Judged:
         rows += [_renamed(row) for row in _judge(without, parts, cut)[0] if row.rule == MODEL]
     if data.dataset.split == "time":
         sentences.append("in time order; a random split of such data flatters")
+    if judged.task != "churn":
+        sentences.append(_NO_EMPC)
     shown = {name for row in rows for name in row.figures}
     definitions = {name: words for name, words in _DEFINITIONS.items() if name in shown}
     return Judged(judged.task, None, "auc", tuple(rows), tuple(curves), tuple(sentences), definitions=definitions)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 
-from perennial.core.errors import ContractViolation, Problem
 from perennial.scoring.features import Matrix, signed_log
-from perennial.scoring.scorer import Scored, has_ordered
+from perennial.scoring.scorer import WithIntervals
 from perennial.scoring.uplift.arms import BOTH
 
 _INTERVAL = (10, 90)  # percentiles: an interval of 80 %
@@ -49,32 +49,22 @@ class WithInterval(BaseEstimator):
         return np.minimum(low, value), np.maximum(high, value)
 
 
-class ResponseScorer(BaseEstimator):
+class ResponseScorer(WithIntervals):
     """A fitted response model: `score` gives the difference that a contact makes to the probability of success."""
 
-    def __init__(
-        self, model: Any = None, feature_names: tuple[str, ...] = (), reference: dict[str, float] | None = None
-    ) -> None:
-        self.model = model
-        self.feature_names = feature_names
-        self.reference = reference
+    _unsound = "differences of probabilities are not between -1 and 1"
 
-    def score(self, X: Matrix) -> Scored:
-        """Uplift of all rows, with the 80 % interval; `X` as `features.to_matrix` gives it. NaN without an order.
+    def link(self, X: Matrix) -> Matrix:
+        """Uplift of rows: the scale on which features are weighed."""
+        return np.asarray(self.model.predict_uplift(prepared(X)), dtype=np.float64)
 
-        Raises ContractViolation when one is not between -1 and 1.
-        """
-        value, low, high = (np.full(len(X), np.nan) for _ in range(3))
-        buyers = has_ordered(X, self.feature_names)
-        if buyers.any():
-            known = prepared(X[buyers])
-            value[buyers] = self.model.predict_uplift(known)
-            low[buyers], high[buyers] = self.model.interval(known, value[buyers])
-        wrong = int((~(np.abs(value[buyers]) <= 1)).sum())
-        if wrong:
-            problem = f"{wrong} differences of probabilities are not between -1 and 1"
-            raise ContractViolation(Problem("client_scores.value", problem, "look at the features of those clients"))
-        return Scored(value, low, high)
+    def _of_buyers(self, X: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+        known = prepared(X)
+        value = np.asarray(self.model.predict_uplift(known), dtype=np.float64)
+        return (value, *self.model.interval(known, value))
+
+    def _is_sound(self, value: Matrix) -> npt.NDArray[np.bool_]:
+        return np.asarray(np.abs(value) <= 1)
 
 
 def prepared(X: Matrix) -> Matrix:

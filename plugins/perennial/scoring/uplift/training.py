@@ -10,10 +10,9 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.base import clone
 
-from perennial.scoring.drift import reference_bins, top
-from perennial.scoring.features import HISTORY, FeatureSchema, Matrix
+from perennial.scoring.features import FeatureSchema, Matrix
 from perennial.scoring.frames import Frame
-from perennial.scoring.scorer import has_ordered
+from perennial.scoring.reference import importance, median_client, watched
 from perennial.scoring.threads import one_thread
 from perennial.scoring.training import Trained, rounded, versions
 from perennial.scoring.uplift.arms import average_effect
@@ -69,14 +68,15 @@ def train_response(
     if reason:
         card["verdict"] = {"status": "refused", "reason": reason}
         return Trained(task.score, rounded(card), None, reason)
-    X, y = prepared(rows.X), rows.label
+    X, y, names = prepared(rows.X), rows.label, tuple(name for name, _ in schema)
     with one_thread():
         found = repeat_halves(_learners(seed), X, y, treatment)
         best = simplest_of_the_best({name: one.mean for name, one in found.items() if name != BASELINE})
         reason = _refusal(found, best)
         model = WithInterval(_learners(seed)[best], seed=seed).fit(X, y, treatment)
-        scorer = ResponseScorer(model, tuple(name for name, _ in schema), _medians(today, schema))
-        card |= _findings(found, best, X, y, treatment, seed) | _watch(scorer, rows, today)
+        scorer = ResponseScorer(model, names, median_client(today, names))
+        moves = importance(scorer, scorer.link, rows.X, rows=_ROWS)
+        card |= _findings(found, best, X, y, treatment, seed) | watched(scorer, today, moves)
     card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
     return Trained(task.score, rounded(card), scorer, reason)
 
@@ -139,30 +139,4 @@ def _findings(  # noqa: PLR0917
             "average_effect_95": f"{low:.4f} to {high:.4f}, p {effect.p:.2g}",
             "held_at_test": {"by_tenths": [asdict(tenth) for tenth in tenths]},
         },
-    }
-
-
-def _medians(today: Frame, schema: FeatureSchema) -> dict[str, float]:
-    names = [name for name, _ in schema]
-    buyers = today.X[has_ordered(today.X, tuple(names))]
-    medians = [float(np.nanmedian(v)) if (~np.isnan(v)).any() else 0.0 for v in buyers.T]
-    return dict(zip((*names, HISTORY), medians, strict=True))
-
-
-def _watch(scorer: ResponseScorer, rows: Frame, today: Frame) -> dict[str, Any]:
-    """What a card says for the watch: what moves the score, bins of features and scores of today's clients."""
-    sample = rows.X[np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).astype(np.int64)]
-    base = scorer.model.predict_uplift(prepared(sample))
-    importance = {}
-    for place, name in enumerate(scorer.feature_names):
-        changed = sample.copy()
-        changed[:, place] = (scorer.reference or {})[name]
-        importance[name] = float(np.abs(base - scorer.model.predict_uplift(prepared(changed))).mean())
-    return {
-        "importance": importance,
-        "drift_features": top(importance),
-        "bins": {name: reference_bins(today.X[:, place]) for place, name in enumerate(scorer.feature_names)},
-        "score_bins": reference_bins(scorer.score(today.X).value),
-        "history_days": float(today.X[:, -1].max()) if len(today) else 0.0,
-        "scored_clients": len(today),
     }
