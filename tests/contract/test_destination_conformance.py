@@ -5,7 +5,7 @@ import pytest
 
 from factories import change_sets
 from factories.change_sets import nothing_to_confirm
-from perennial.contracts.targeting import Destination
+from perennial.contracts.destinations import OutboxConfig as Destination
 from perennial.core.errors import PerennialError, RetryableError
 from perennial.delivery.destinations import KINDS
 from perennial.delivery.outbox import OutboxDestination

@@ -100,13 +100,29 @@ def _truths_as_numbers(data: Any, made: Any, at: tuple[Key, ...]) -> Iterator[tu
 def _place(document: YamlDocument, loc: tuple[Key, ...]) -> str:
     """file:line:field of a value, or file:line where the whole file is meant."""
     known = _path_keys(document)
-    location = tuple(key for key in loc if key in known or isinstance(key, int))
-    field = ".".join(str(key) for key in loc)
+    place = _without_tags(document.data, loc)
+    location = tuple(key for key in place if key in known or isinstance(key, int))
+    field = ".".join(str(key) for key in place)
     return f"{document.path}:{document.line_of(location)}" + (f":{field}" if field else "")
 
 
+def _without_tags(data: Any, loc: tuple[Key, ...]) -> tuple[Key, ...]:
+    """Pydantic names the kind of a union's member within the path: what stands in no file is left out."""
+    found: list[Key] = []
+    for index, key in enumerate(loc):
+        if isinstance(data, dict) and key not in data and index < len(loc) - 1:
+            continue
+        found.append(key)
+        inside = isinstance(data, dict) or (isinstance(data, list) and isinstance(key, int) and key < len(data))
+        data = (data.get(key) if isinstance(data, dict) else data[int(key)]) if inside else None
+    return tuple(found)
+
+
 def _as_problem(document: YamlDocument, model: type[BaseModel], detail: ErrorDetails) -> Problem:
-    place = _place(document, tuple(detail["loc"]))
+    loc = tuple(detail["loc"])
+    if detail["type"].startswith("union_tag_"):
+        loc = (*loc, "kind")
+    place = _place(document, loc)
     if detail["type"] == "extra_forbidden":
         known = sorted(_field_names(model))
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.6)

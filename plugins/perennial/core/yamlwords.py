@@ -38,18 +38,27 @@ def in_words(detail: ErrorDetails) -> tuple[str, str]:
     if kind == "value_error":
         message, _, fix = detail["msg"].removeprefix("Value error, ").partition("; ")
         return message, fix or "correct it"
-    if kind == "literal_error":
-        return _not_one_of(found, str(context["expected"]))
+    if kind.startswith("union_tag_") or kind == "literal_error":
+        return _not_one_of(found, str(context["expected"])) if kind == "literal_error" else _kind(found, context)
     if kind in _BOUNDS:
         name, message, fix = _BOUNDS[kind]
         return f"{found} is {message.format(context[name])}", fix.format(context[name])
     if kind == "string_pattern_mismatch":
         pattern = str(context["pattern"])
         return f"{_shown(found)} does not have the form that is needed", f"write {_PATTERNS.get(pattern, pattern)}"
-    for beginnings, expected, fix in _EXPECTED:
-        if kind.startswith(beginnings):
-            return "the value is missing" if found is None else f"{_shown(found)} is not {expected}", fix
-    return f"{detail['msg']} (found {_shown(found)})", "correct the value"
+    expected = next(((what, fix) for begins, what, fix in _EXPECTED if kind.startswith(begins)), None)
+    if expected is None:
+        return f"{detail['msg']} (found {_shown(found)})", "correct the value"
+    return "the value is missing" if found is None else f"{_shown(found)} is not {expected[0]}", expected[1]
+
+
+def _kind(found: Any, context: Any) -> tuple[str, str]:
+    """The key `kind`, by which pydantic tells the members of a union apart, is wrong or not there."""
+    if "tag" in context:
+        return _not_one_of(context["tag"], str(context["expected_tags"]))
+    keys = [str(key) for key in found] if isinstance(found, dict) else []
+    meant = difflib.get_close_matches("kind", keys, n=1, cutoff=0.6)
+    return "this key is missing", f"did you mean kind? (there is {meant[0]!r})" if meant else "add `kind:`"
 
 
 def _not_one_of(found: Any, expected: str) -> tuple[str, str]:

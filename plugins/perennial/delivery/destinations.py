@@ -3,21 +3,72 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from perennial.contracts.targeting import Campaign, DestinationsFile
-from perennial.contracts.targeting import Destination as DestinationConfig
+from perennial.contracts.destinations import AnyDestination, DestinationsFile, OutboxConfig, ToolConfig
+from perennial.contracts.targeting import Campaign
+from perennial.core.connections import ConnectionStore, EnvironmentConnections
 from perennial.core.errors import ConfigError, Problem
 from perennial.core.settings import Settings
 from perennial.core.yamlfile import YamlDocument, read_yaml, validate
+from perennial.delivery.engine.destination import ToolDestination
 from perennial.delivery.outbox import OutboxDestination
 from perennial.delivery.protocol import Destination
 from perennial.delivery.records import CheckStep
+from perennial.delivery.tools.protocol import Tool
 
 FILE = "destinations.yml"
-# One constructor per kind: the name in the file, its settings, and where files of lists lie.
-KINDS: dict[str, Callable[[str, DestinationConfig, Path], Destination]] = {"outbox": OutboxDestination}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a constructor may use: where files of lists go, who we are at a tool, the settings."""
+
+    root: Path
+    connections: ConnectionStore
+    settings: Settings
+
+
+def _tool(place: str) -> Callable[[str, Any, Surroundings], Tool]:
+    """A connector by `module:Class`, imported when it is used: `Class(name, config, connections)`."""
+    module, _, name = place.partition(":")
+
+    def make(called: str, config: Any, around: Surroundings) -> Tool:
+        made: Tool = getattr(import_module(module), name)(called, config, around.connections)
+        return made
+
+    return make
+
+
+# One constructor per kind: the name in the file, its settings (contracts/destinations.py), what is around it.
+# KINDS are destinations by themselves; TOOLS are handed their lists in chunks by the engine (delivery/engine).
+KINDS: dict[str, Callable[[str, Any, Surroundings], Destination]] = {
+    "outbox": lambda name, config, around: OutboxDestination(name, config, around.root),
+}
+TOOLS: dict[str, Callable[[str, Any, Surroundings], Tool]] = {}
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Which list goes where: the destinations by name with their settings."""
+
+    file: DestinationsFile
+    by_name: Mapping[str, Destination]
+
+    def of(self, campaign_id: str, channel: str) -> Destination | None:
+        """Where lists of the campaign and channel go: who names the campaign, else who takes the whole channel."""
+        takers = [(name, one) for name, one in self.file.destinations.items() if channel in one.channels]
+        found = [name for name, one in takers if campaign_id in one.campaigns]
+        found += [name for name, one in takers if not one.campaigns]
+        return self.by_name[found[0]] if found else None
+
+    def config(self, name: str) -> AnyDestination:
+        """The settings of a destination."""
+        return self.file.destinations[name]
 
 
 def load_destinations(settings: Settings) -> DestinationsFile:
@@ -30,16 +81,44 @@ def load_destinations(settings: Settings) -> DestinationsFile:
     return file
 
 
-def destinations_by_channel(settings: Settings, *, root: Path | None = None) -> dict[str, Destination]:
-    """The destination of each channel; files of lists go below `root` instead of the outbox when it is given."""
-    return {
-        channel: destination
-        for destination, channels in _opened(load_destinations(settings), root or settings.outbox)
-        for channel in channels
+def open_routes(settings: Settings, *, connections: ConnectionStore | None = None, root: Path | None = None) -> Routes:
+    """The destinations of config/destinations.yml; nothing is opened yet.
+
+    With `root` nothing leaves the house: every list is written as files below it, whatever its destination is.
+    """
+    file = load_destinations(settings)
+    around = Surroundings(root or settings.outbox, connections or EnvironmentConnections(), settings)
+    opened = {
+        name: _open(name, config, around, as_files=root is not None) for name, config in file.destinations.items()
     }
+    return Routes(file, opened)
 
 
-def check(settings: Settings, campaigns: Iterable[Campaign]) -> Iterator[tuple[str, CheckStep]]:
+def open_tool(settings: Settings, name: str, *, connections: ConnectionStore | None = None) -> Tool:
+    """A new connector of the tool `name` of config/destinations.yml. Raises ConfigError when there is none."""
+    config = load_destinations(settings).destinations.get(name)
+    if not isinstance(config, ToolConfig):
+        raise ConfigError(Problem(FILE, f"no tool is called {name!r}", "name one of the file's"))
+    around = Surroundings(settings.outbox, connections or EnvironmentConnections(), settings)
+    return TOOLS[_kind(config)](name, config, around)
+
+
+def _open(name: str, config: AnyDestination, around: Surroundings, *, as_files: bool) -> Destination:
+    if as_files and not isinstance(config, OutboxConfig):
+        return OutboxDestination(name, OutboxConfig(kind="outbox", channels=config.channels), around.root)
+    kind = _kind(config)
+    if isinstance(config, ToolConfig):
+        return ToolDestination(name, kind, config, lambda: TOOLS[kind](name, config, around), around.settings)
+    return KINDS[kind](name, config, around)
+
+
+def _kind(config: AnyDestination) -> str:
+    return str(getattr(config, "kind"))  # noqa: B009 - every member of the union has one
+
+
+def check(
+    settings: Settings, campaigns: Iterable[Campaign], *, connections: ConnectionStore | None = None
+) -> Iterator[tuple[str, CheckStep]]:
     """Named steps, each with the destination that it is about (`destinations` for the file): never raises."""
     try:
         file = load_destinations(settings)
@@ -48,43 +127,47 @@ def check(settings: Settings, campaigns: Iterable[Campaign]) -> Iterator[tuple[s
             yield "destinations", CheckStep("file", "failed", f"{problem.where}: {problem.message}", problem.fix)
         return
     yield "destinations", CheckStep("file", "passed", f"{FILE} names {len(file.destinations)}")
-    for destination, _ in _opened(file, settings.outbox):
+    routes = open_routes(settings, connections=connections)
+    for destination in routes.by_name.values():
         yield from ((destination.name, step) for step in destination.check())
-    served: set[str] = {channel for config in file.destinations.values() for channel in config.channels}
     for campaign in campaigns:
-        yield "destinations", _channels_step(campaign, served)
+        yield "destinations", _channels_step(campaign, routes)
 
 
-def _channels_step(campaign: Campaign, served: set[str]) -> CheckStep:
+def _channels_step(campaign: Campaign, routes: Routes) -> CheckStep:
     name = f"channels of {campaign.id}"
-    missing = [channel for channel in campaign.channels if channel not in served]
+    missing = [channel for channel in campaign.channels if routes.of(campaign.id, channel) is None]
     if missing:
         fix = f"add the channel to a destination in {FILE}, or take it off the card"
         return CheckStep(name, "failed", f"no destination takes {', '.join(missing)}", fix)
     return CheckStep(name, "passed", f"{', '.join(campaign.channels)} have a destination")
 
 
-def _opened(file: DestinationsFile, root: Path) -> Iterator[tuple[Destination, tuple[str, ...]]]:
-    for name, config in file.destinations.items():
-        yield KINDS[config.kind](name, config, root), config.channels
-
-
 def _problems(file: DestinationsFile, document: YamlDocument) -> Iterator[Problem]:
-    taken: dict[str, str] = {}
+    taken: dict[tuple[str | None, str], str] = {}
     for name, config in file.destinations.items():
         at = ("destinations", name)
         for index, channel in enumerate(config.channels):
-            if channel in taken:
-                found = f"the channel {channel!r} goes to {taken[channel]!r} already"
-                yield _problem(document, (*at, "channels", index), found, "name it in one destination")
-            taken.setdefault(channel, name)
-        if not config.formats:
-            yield _problem(document, (*at, "formats"), "no format is named", "name csv, parquet or both")
-        if config.delimiter in "\"'" or not (config.delimiter.isprintable() or config.delimiter == "\t"):
-            yield _problem(document, (*at, "delimiter"), "this cannot separate cells", 'use ",", ";", "|" or a tab')
-        if not _is_text_encoding(config.encoding):
-            found = f"no encoding is called {config.encoding!r}"
-            yield _problem(document, (*at, "encoding"), found, "use a name such as utf-8, utf-8-sig or cp1251")
+            for campaign in config.campaigns or (None,):
+                if (campaign, channel) in taken:
+                    of = f" of the campaign {campaign!r}" if campaign else ""
+                    found = f"the channel {channel!r}{of} goes to {taken[campaign, channel]!r} already"
+                    yield _problem(document, (*at, "channels", index), found, "name it in one destination")
+                taken.setdefault((campaign, channel), name)
+        if isinstance(config, ToolConfig) and _kind(config) not in TOOLS:
+            yield _problem(document, (*at, "kind"), "this kind cannot be used yet", f"use one of {', '.join(TOOLS)}")
+        if isinstance(config, OutboxConfig):
+            yield from _outbox_problems(config, document, at)
+
+
+def _outbox_problems(config: OutboxConfig, document: YamlDocument, at: tuple[str, str]) -> Iterator[Problem]:
+    if not config.formats:
+        yield _problem(document, (*at, "formats"), "no format is named", "name csv, parquet or both")
+    if config.delimiter in "\"'" or not (config.delimiter.isprintable() or config.delimiter == "\t"):
+        yield _problem(document, (*at, "delimiter"), "this cannot separate cells", 'use ",", ";", "|" or a tab')
+    if not _is_text_encoding(config.encoding):
+        found = f"no encoding is called {config.encoding!r}"
+        yield _problem(document, (*at, "encoding"), found, "use a name such as utf-8, utf-8-sig or cp1251")
 
 
 def _problem(document: YamlDocument, at: tuple[str | int, ...], found: str, fix: str) -> Problem:

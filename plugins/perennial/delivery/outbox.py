@@ -23,7 +23,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from perennial.contracts.targeting import Destination as OutboxConfig
+from perennial.contracts.destinations import OutboxConfig
 from perennial.core.errors import ContractViolation, PermanentError, Problem
 from perennial.core.files import sync
 from perennial.delivery.files import (

@@ -46,5 +46,31 @@ REASONS: dict[str, Reason] = {
             "held_shrink", "the list would lose more clients than the policy allows", "look at the sources", _PERSON
         ),
         Reason("held_growth", "the list would grow more than the policy allows", "look at the sources", _PERSON),
+        Reason("suppressed", "the client must not be addressed any more", "nothing to do", "only after it is lifted"),
+        Reason("too_late", "the time after which the list is not sent has passed", "nothing to do", _NEVER),
+        Reason("quiet_hours", "it is a quiet hour where the client lives", "nothing to do", _NEXT_RUN),
+        Reason("awaits_approval", "the list waits for a person's approval", "look at it and answer", _PERSON),
+        Reason("not_approved", "a person has refused the list", "nothing to do", _NEVER),
+        Reason("approval_expired", "nobody answered in time", "answer earlier, or run the day again", _NEVER),
+        Reason("in_progress", "the tool works on it", "nothing to do", "followed to its end by itself"),
+        Reason("interrupted", "the push broke before this row's turn", "see the error of the push", _NEXT_RUN),
+        Reason(
+            "unknown_outcome",
+            "the tool may have taken the row, and cannot be asked",
+            "look in the tool, then `perennial deliveries settle`",
+            _PERSON,
+        ),
+        # What a tool says of a row (RowOutcome.code):
+        Reason("refused_by_tool", "the tool refused the row", "see the tool's words", _NEXT_RUN),
+        Reason("bad_address", "the tool says that the address cannot be one", "correct it in the CRM", _NEXT_RUN),
+        Reason(
+            "unsubscribed_in_tool", "the client unsubscribed in the tool", "nothing to do", "only after a new consent"
+        ),
+        Reason("bounced_in_tool", "mail to the address bounced for good", "correct it in the CRM", _NEXT_RUN),
+        Reason("complained_in_tool", "the client reported mail as spam", "nothing to do", "only after a new consent"),
+        Reason("duplicate_in_tool", "the tool has another contact of this address", "merge the two there", _NEXT_RUN),
+        Reason("bad_field", "the tool refused a field of the row", "correct the value in the CRM", _NEXT_RUN),
+        Reason("not_in_tool", "the tool does not know the contact", "nothing to do", _NEXT_RUN),
+        Reason("deleted_in_tool", "the contact was deleted in the tool for good", "nothing to do", _NEVER),
     )
 }

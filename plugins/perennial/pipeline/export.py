@@ -58,23 +58,24 @@ class _Day:
     run: DayRun
     published: Published
     targeting: Targeting
-    destinations: dict[str, Destination]
+    routes: delivery.Routes
     consent: ConsentNow
     live: bool
     aliases: pa.Table  # records of joined clients: client_ref, client_id
 
-    def destination(self, channel: str) -> Destination:
-        """Where lists of the channel go. Raises ConfigError when none takes them."""
-        if channel not in self.destinations:
+    def destination(self, key: ListKey) -> Destination:
+        """Where the list goes. Raises ConfigError when no destination takes it."""
+        found = self.routes.of(key.campaign_id, key.channel)
+        if found is None:
             where = str(self.settings.config_dir / delivery.FILE)
-            raise ConfigError(Problem(where, f"no destination takes the channel {channel}", "add it to one"))
-        return self.destinations[channel]
+            raise ConfigError(Problem(where, f"no destination takes the channel {key.channel}", "add it to one"))
+        return found
 
     def records(self, key: ListKey, list_type: ListType) -> list[ListRecord]:
         """What this list's destination was handed before, in order; a rendered day sees only the dates before it."""
         found = [
             record
-            for record in lists_of(self.engine, self.destination(key.channel).name, until=key.as_of)
+            for record in lists_of(self.engine, self.destination(key).name, until=key.as_of)
             if (record.campaign_id, record.channel, record.list_type) == (key.campaign_id, key.channel, list_type)
             and (self.live or record.as_of < key.as_of)
         ]
@@ -128,8 +129,7 @@ def reconcile(settings: Settings) -> list[str]:
     engine = open_ledger(settings)
     found: list[str] = []
     problems: list[Problem] = []
-    every = {one.name: one for one in delivery.destinations_by_channel(settings).values()}
-    for destination in every.values():
+    for destination in delivery.open_routes(settings).by_name.values():
         for list_name in list(destination.unfinished(_marked(engine, destination))):
             try:
                 with hold(engine, f"{destination.name}/{list_name}"):
@@ -177,19 +177,20 @@ def _open_day(settings: Settings, engine: sa.Engine, run: DayRun, *, root: Path 
             raise ContractViolation(Problem(run.run_id, f"{OUTCOMES_TABLE} is not published", "plan the day first"))
         register_contacts(settings, published, run, CONTACTS)
         live = root is None
-        destinations = delivery.destinations_by_channel(settings, root=root)
+        routes = delivery.open_routes(settings, root=root)
         aliases = aliases_of(published)
         consent = ConsentNow(engine, published, run.as_of, aliases, live=live)
-        yield _Day(settings, engine, run, published, targeting, destinations, consent, live, aliases)
+        yield _Day(settings, engine, run, published, targeting, routes, consent, live, aliases)
 
 
 def _keys(day: _Day) -> list[ListKey]:
     """The lists of the day: of its targets, and the audiences that someone stands on."""
     keys = set(_sizes(day))
-    for destination in {one.name for one in day.destinations.values()}:
-        for record in lists_of(day.engine, destination, until=day.run.as_of):
-            if record.list_type == "audience" and record.path and record.channel in day.destinations:
-                keys.add(ListKey(record.campaign_id, record.channel, day.run.as_of))
+    for name in day.routes.by_name:
+        for record in lists_of(day.engine, name, until=day.run.as_of):
+            key = ListKey(record.campaign_id, record.channel, day.run.as_of)
+            if record.list_type == "audience" and record.path and day.routes.of(key.campaign_id, key.channel):
+                keys.add(key)
     return sorted(keys, key=lambda key: key.name)
 
 
@@ -221,7 +222,7 @@ def _for_each(keys: Iterable[ListKey], do: Callable[[ListKey], ListReport]) -> l
 
 
 def _push(day: _Day, key: ListKey) -> ListReport:
-    destination = day.destination(key.channel)
+    destination = day.destination(key)
     with hold(day.engine, f"{destination.name}/{key.name}") as lock:
         _settle(day.settings, day.engine, destination, key.name)
         spec = _spec(day, key)
@@ -245,7 +246,7 @@ def _write(day: _Day, key: ListKey) -> ListReport:
     delta = _delta(day, spec, day.records(key, spec.list_type))
     if not delta.counts.sent:
         return _report(key.list_id(1), key, delta.counts, None)
-    receipt = day.destination(key.channel).push(delta.change_set(1), lambda: None)
+    receipt = day.destination(key).push(delta.change_set(1), lambda: None)
     return _report(receipt.list_id, key, receipt.counts, receipt.path)
 
 
@@ -277,7 +278,7 @@ def _spec(day: _Day, key: ListKey) -> ListSpec:
     return ListSpec(
         key=key,
         list_type=card.list_type if card else "audience",
-        destination=day.destination(key.channel).name,
+        destination=day.destination(key).name,
         address=channel.address,
         needs_consent=channel.consent == "required",
         purpose=card.purpose if card else None,

@@ -2,7 +2,7 @@ import pytest
 
 from factories import exports, published
 from perennial.core.errors import ConfigError
-from perennial.delivery.destinations import check, destinations_by_channel, load_destinations
+from perennial.delivery.destinations import check, load_destinations, open_routes
 from perennial.pipeline import export
 
 
@@ -24,9 +24,9 @@ destinations:
 
 def test_each_channel_has_its_destination(tmp_path):
     settings = put(tmp_path, GOOD)
-    found = destinations_by_channel(settings)
-    assert sorted(found) == ["email", "sms"]
-    assert found["email"].describe().target == str(settings.outbox)
+    routes = open_routes(settings)
+    assert [routes.of("news", channel) is None for channel in ("email", "sms", "call")] == [False, False, True]
+    assert routes.of("news", "email").describe().target == str(settings.outbox)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_check_tells_a_card_whose_channel_nobody_takes(tmp_path):
 def test_check_tells_a_broken_file_instead_of_raising(tmp_path):
     found = list(check(put(tmp_path, GOOD.replace("kind", "kin")), []))
     assert {(about, step.name, step.state) for about, step in found} == {("destinations", "file", "failed")}
-    assert "did you mean kind?" in [step.fix for _, step in found]
+    assert "did you mean kind? (there is 'kin')" in [step.fix for _, step in found]

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from factories.change_sets import SCHEMA, change_set, nothing_to_confirm
-from perennial.contracts.targeting import Destination
+from perennial.contracts.destinations import OutboxConfig as Destination
 from perennial.core.errors import ContractViolation, PermanentError
 from perennial.delivery.files import sha256_of
 from perennial.delivery.outbox import OutboxDestination

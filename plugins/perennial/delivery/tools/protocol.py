@@ -85,3 +85,14 @@ class Tool(Protocol):
     async def close(self) -> None:
         """End the connections."""
         ...
+
+
+class StartsSends(Protocol):
+    """A tool that can begin sending to a list that was filled: a step of its own, never repeated by itself (L18)."""
+
+    async def start_send(self, where: RemoteList, message: str) -> dict[str, str]:
+        """Begin the send of the message (the tool's template or campaign) to the list; ids of what was begun.
+
+        Raises like every call of a Tool; OutcomeUnknown when it may have begun.
+        """
+        ...
