@@ -26,12 +26,25 @@ def record(
     source: str,
 ) -> int:
     """Suppress, or lift, client records (client_ref) in a channel or in `all`; gives how many entries were made."""
+    with engine.begin() as connection:
+        return add(connection, pairs, action=action, reason=reason, known_on=known_on, source=source)
+
+
+def add(
+    connection: sa.Connection,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    action: Literal["suppress", "lift"],
+    reason: str,
+    known_on: date,
+    source: str,
+) -> int:
+    """`record` within the caller's transaction."""
     shared = {"action": action, "reason": reason, "known_on": known_on, "source": source}
     moment = clock.now().replace(tzinfo=None)
     rows = [{"client_ref": ref, "channel": channel, "recorded_at": moment, **shared} for ref, channel in pairs]
     if rows:
-        with engine.begin() as connection:
-            connection.execute(sa.insert(suppressions), rows)
+        connection.execute(sa.insert(suppressions), rows)
     return len(rows)
 
 
