@@ -18,8 +18,9 @@ class Offer(Frozen):
     """What the client is offered.
 
     `kind` says what it is, so that clashes are seen: two prices in one week, a contest beside a contest; left out, a
-    bonus that costs something is a price. `cost` is the company's cost of one redemption and `value` what one is worth to the client, in the company's
-    currency; `product` is what it is for. It ends `valid_days` after the day of the list.
+    bonus that costs something is a price. `cost` is the company's cost of one redemption and `value` what one is worth
+    to the client, in the company's currency; `product` is what it is for. It ends `valid_days` after the day of the
+    list.
     """
 
     text: str
