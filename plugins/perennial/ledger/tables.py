@@ -144,7 +144,7 @@ lists = sa.Table(
     sa.Column("channel", sa.String(20), nullable=False),
     sa.Column("as_of", sa.Date, nullable=False),
     sa.Column("list_type", sa.String(10), nullable=False),  # send | audience
-    sa.Column("state", sa.String(12), nullable=False),  # delivered | held | rejected (all of it)
+    sa.Column("state", sa.String(12), nullable=False),  # delivered | held | rejected (all of it) | sending
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("sent", sa.BigInteger, nullable=False),
     sa.Column("rejected", sa.BigInteger, nullable=False),
@@ -152,6 +152,7 @@ lists = sa.Table(
     sa.Column("pending", sa.BigInteger, nullable=False),
     sa.Column("path", sa.Text),
     sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("send_not_after", sa.DateTime),  # past it nothing of it is pushed (L17)
     sa.Column("recorded_at", sa.DateTime, nullable=False),
     sa.CheckConstraint("sent + rejected + skipped + pending = size", name="the_sum_is_right"),
 )
