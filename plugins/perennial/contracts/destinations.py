@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from perennial.contracts.connections import ConnectionId
+from perennial.contracts.feedback import FeedbackConfig
 from perennial.contracts.policy import Channel, Slug
 from perennial.core.settings import Frozen
 
@@ -22,15 +23,32 @@ class AnyDestination(Frozen):
 
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
     campaigns: tuple[Slug, ...] = ()
+    feedback: FeedbackConfig = FeedbackConfig()
 
 
-class OutboxConfig(AnyDestination):
+class FilesConfig(AnyDestination):
+    """Lists as files: in which formats, and how a CSV is written (an old tool wants cp1251 and `;`)."""
+
+    formats: tuple[Literal["csv", "parquet", "xlsx", "jsonl"], ...] = ("csv", "parquet")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: str = "utf-8"
+
+
+class OutboxConfig(FilesConfig):
     """Files below the home folder's outbox."""
 
     kind: Literal["outbox"]
-    formats: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    encoding: str = "utf-8"
+
+
+class RemoteFilesConfig(FilesConfig):
+    """Files in a folder of another machine: `sftp://host/folder` or `s3://bucket/prefix`.
+
+    Who we are there stands in the connection.
+    """
+
+    kind: Literal["sftp", "s3"]
+    url: str
+    connection: ConnectionId | None = None  # S3 without one: the machine's own credentials
 
 
 class ToolConfig(AnyDestination):
@@ -48,50 +66,77 @@ class ToolConfig(AnyDestination):
 
 
 class MailchimpConfig(ToolConfig):
-    """Mailchimp."""
+    """Mailchimp: lists are static segments (tags) of the audience `list_id`.
+
+    `double_opt_in`: who is new confirms by mail first. `batches`: rows go as a job that is followed, not at once.
+    `create_fields`: merge fields that the audience lacks are made.
+    """
 
     kind: Literal["mailchimp"]
+    list_id: str
+    double_opt_in: bool = False
+    batches: bool = False
+    create_fields: bool = True
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 120.0
 
 
 class BrevoConfig(ToolConfig):
-    """Brevo."""
+    """Brevo: lists stand in the folder `folder`. `create_fields`: attributes that the account lacks are made."""
 
     kind: Literal["brevo"]
+    folder: str = "Perennial"
+    create_fields: bool = True
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
 
 
 class ListmonkConfig(ToolConfig):
-    """listmonk."""
+    """listmonk. `double_opt_in`: new lists ask who is new to confirm by mail."""
 
     kind: Literal["listmonk"]
+    double_opt_in: bool = False
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
 
 
 class SendgridConfig(ToolConfig):
-    """SendGrid."""
+    """SendGrid. `unsubscribe_groups`: whoever leaves one of these has withdrawn (without any: one of all groups)."""
 
     kind: Literal["sendgrid"]
+    unsubscribe_groups: tuple[int, ...] = ()
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
 
 
 class KlaviyoConfig(ToolConfig):
     """Klaviyo."""
 
     kind: Literal["klaviyo"]
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
 
 
 class ResendConfig(ToolConfig):
-    """Resend."""
+    """Resend. `reads_contacts`: whoever unsubscribed is found by reading all contacts, 100 a call, before each push."""
 
     kind: Literal["resend"]
+    reads_contacts: bool = True
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
 
 
 class MuseletterConfig(ToolConfig):
-    """museletter."""
+    """museletter: lists are tags of its list `list` (by slug).
+
+    `feedback_queue`: URL of an SQS queue that Amazon SES's notifications come to (by SNS); `aws_connection` opens it.
+    """
 
     kind: Literal["museletter"]
+    list: str = "default"
+    feedback_queue: str | None = None
+    aws_connection: ConnectionId | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
 
 
 # A new kind: its model above, its name here, its constructor in delivery/destinations.py.
 DestinationConfig = Annotated[
     OutboxConfig
+    | RemoteFilesConfig
     | MailchimpConfig
     | BrevoConfig
     | ListmonkConfig

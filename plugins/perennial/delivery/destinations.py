@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from perennial.contracts.destinations import AnyDestination, DestinationsFile, OutboxConfig, ToolConfig
+from perennial.contracts.destinations import AnyDestination, DestinationsFile, FilesConfig, OutboxConfig, ToolConfig
 from perennial.contracts.targeting import Campaign
 from perennial.core.connections import ConnectionStore, EnvironmentConnections
 from perennial.core.errors import ConfigError, Problem
@@ -156,13 +156,13 @@ def _problems(file: DestinationsFile, document: YamlDocument) -> Iterator[Proble
                 taken.setdefault((campaign, channel), name)
         if isinstance(config, ToolConfig) and _kind(config) not in TOOLS:
             yield _problem(document, (*at, "kind"), "this kind cannot be used yet", f"use one of {', '.join(TOOLS)}")
-        if isinstance(config, OutboxConfig):
-            yield from _outbox_problems(config, document, at)
+        if isinstance(config, FilesConfig):
+            yield from _files_problems(config, document, at)
 
 
-def _outbox_problems(config: OutboxConfig, document: YamlDocument, at: tuple[str, str]) -> Iterator[Problem]:
+def _files_problems(config: FilesConfig, document: YamlDocument, at: tuple[str, str]) -> Iterator[Problem]:
     if not config.formats:
-        yield _problem(document, (*at, "formats"), "no format is named", "name csv, parquet or both")
+        yield _problem(document, (*at, "formats"), "no format is named", "name csv, parquet, xlsx or jsonl")
     if config.delimiter in "\"'" or not (config.delimiter.isprintable() or config.delimiter == "\t"):
         yield _problem(document, (*at, "delimiter"), "this cannot separate cells", 'use ",", ";", "|" or a tab')
     if not _is_text_encoding(config.encoding):

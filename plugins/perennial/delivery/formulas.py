@@ -7,6 +7,10 @@ as a phone number, is left as it is. After OWASP, "CSV injection".
 
 from __future__ import annotations
 
+import string
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,14 +21,41 @@ _ESCAPED = rf"\A'*{_INVISIBLE}{_SIGNS}"
 _NUMBER = r"\A[+-]?[0-9]+([.,][0-9]+)?\z"
 
 
+# First bytes (UTF-8) that begin no sign and nothing invisible: ASCII letters and digits, Latin and Cyrillic letters.
+_HARMLESS = np.zeros(256, dtype=bool)
+_HARMLESS[[ord(sign) for sign in string.ascii_letters + string.digits]] = True
+_HARMLESS[[*range(0xC3, 0xCA), 0xD0, 0xD1]] = True
+
+
 def safe_texts(texts: pa.Array) -> pa.Array:
-    """The strings of `texts`, each that could be read as a formula with an apostrophe in front; nulls stay null."""
-    dangerous = pc.match_substring_regex(texts, _DANGEROUS)
-    if not pc.any(dangerous).as_py():
+    """The strings of `texts`, each that could be read as a formula with an apostrophe in front; nulls stay null.
+
+    Only those are looked at closely that do not begin with a letter or digit.
+    """
+    suspects = _suspects(texts)
+    if not suspects.any():
         return texts
-    number = pc.match_substring_regex(texts, _NUMBER)
-    prefixed = pc.binary_join_element_wise(pa.scalar("'", texts.type), texts, pa.scalar("", texts.type))
-    return pc.if_else(pc.and_not(dangerous, number), prefixed, texts)
+    mask = pa.array(suspects)
+    cells = texts.filter(mask)
+    wrong = pc.and_not(pc.match_substring_regex(cells, _DANGEROUS), pc.match_substring_regex(cells, _NUMBER))
+    if not pc.any(wrong).as_py():
+        return texts
+    prefixed = pc.binary_join_element_wise(pa.scalar("'", cells.type), cells, pa.scalar("", cells.type))
+    return pc.replace_with_mask(texts, mask, pc.if_else(wrong, prefixed, cells))
+
+
+def _suspects(texts: pa.Array) -> Any:
+    """Which rows hold a text that begins with another byte than a harmless one (one bool per row)."""
+    _, offsets, data = texts.buffers()
+    if not len(texts) or data is None:
+        return np.zeros(len(texts), dtype=bool)
+    found = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    is_text = found[1:] > found[:-1]
+    suspects = np.zeros(len(texts), dtype=bool)
+    suspects[is_text] = ~_HARMLESS[np.frombuffer(data, dtype=np.uint8)[found[:-1][is_text]]]
+    if texts.null_count:
+        suspects &= texts.is_valid().to_numpy(zero_copy_only=False)
+    return suspects
 
 
 def safe_batch(batch: pa.RecordBatch) -> pa.RecordBatch:

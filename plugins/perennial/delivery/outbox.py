@@ -17,39 +17,23 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from perennial.contracts.destinations import OutboxConfig
-from perennial.core.errors import ContractViolation, PermanentError, Problem
+from perennial.core.errors import PermanentError, Problem
 from perennial.core.files import sync
-from perennial.delivery.files import (
-    CsvStyle,
-    WrittenFile,
-    create_private,
-    keys_file,
-    read_keys,
-    sha256_of,
-    write_files,
-)
-from perennial.delivery.reasons import REASONS
+from perennial.delivery.manifests import MANIFEST, name_of, read_list, receipt_of, write_list
 from perennial.delivery.records import (
     ACTIONS,
-    OUTCOMES,
     Capabilities,
     ChangeSet,
     CheckStep,
-    Counts,
     Description,
     Feedback,
-    ListKey,
     Receipt,
 )
 
-MANIFEST = "manifest.json"
 _MAKING = ".making"
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 
@@ -91,7 +75,7 @@ class OutboxDestination:
         if formats:
             yield CheckStep("formats", "passed", f"writes {formats}")
         else:
-            yield CheckStep("formats", "failed", "no format is named", "name csv, parquet or both")
+            yield CheckStep("formats", "failed", "no format is named", "name csv, parquet, xlsx or jsonl")
 
     def push(self, changes: ChangeSet, confirm: Callable[[], None]) -> Receipt:
         """Write the list beside its place and give it its name. Raises PermanentError when the name is taken."""
@@ -102,7 +86,7 @@ class OutboxDestination:
         making = self._root / _MAKING / f"{changes.key.name}.{uuid.uuid4().hex}"
         self._make_folder(making)
         try:
-            self._write(making, changes)
+            write_list(making, changes, self._config)
             confirm()
             self._make_folder(target.parent)
             making.rename(target)
@@ -119,7 +103,7 @@ class OutboxDestination:
     def unfinished(self, marked: Collection[str]) -> Iterator[str]:
         """The names of lists with a push that was interrupted, or with one that was accepted and is not marked."""
         names = {path.name.rpartition(".")[0] for path in self._listed(self._root / _MAKING)}
-        names |= {_name_of(list_id) for list_id in self._accepted(marked)}
+        names |= {name_of(list_id) for list_id in self._accepted(marked)}
         yield from sorted(names)
 
     def reconcile(self, list_name: str, marked: Collection[str]) -> Iterator[Receipt]:
@@ -129,7 +113,7 @@ class OutboxDestination:
         """
         self._forget(list_name)
         for list_id in self._accepted(marked):
-            if _name_of(list_id) == list_name:
+            if name_of(list_id) == list_name:
                 yield self._receipt(self._root / list_id)
 
     def pull_feedback(self, cursor: Mapping[str, Any]) -> Feedback:
@@ -143,49 +127,8 @@ class OutboxDestination:
         fix = "give the user who runs Perennial the right to write there, or set PERENNIAL_HOME"
         return CheckStep("folder", "failed", f"{nearest} cannot be written to", fix)
 
-    def _write(self, folder: Path, changes: ChangeSet) -> None:
-        style = CsvStyle(self._config.delimiter, self._config.encoding)
-        files = write_files(folder, changes.schema, changes.batches(), self._config.formats, csv=style)
-        _require_rows(changes, files)
-        text = json.dumps(self._manifest(changes, files), indent=2, ensure_ascii=False) + "\n"
-        with create_private(folder / MANIFEST) as file:
-            file.write(text.encode())
-            os.fsync(file.fileno())
-        sync(folder)
-
-    def _manifest(self, changes: ChangeSet, files: list[WrittenFile]) -> dict[str, Any]:
-        counts = changes.counts
-        hidden = set() if "parquet" in self._config.formats else {"row_hash"}
-        return {
-            "version": 1,
-            "list_id": changes.list_id,
-            "campaign_id": changes.key.campaign_id,
-            "channel": changes.key.channel,
-            "as_of": changes.key.as_of.isoformat(),
-            "list_type": changes.list_type,
-            "destination": changes.destination,
-            "key": ["campaign_id", "client_id", "channel", "as_of"],
-            "counts": {name: getattr(counts, name) for name in ("size", "sent", "rejected", "skipped", "pending")},
-            "actions": changes.actions,
-            "not_sent": [_not_sent(code, rows) for code, rows in sorted(counts.reasons.items())],
-            "columns": [{"name": f.name, "type": str(f.type)} for f in changes.schema if f.name not in hidden],
-            "keys_in": keys_file(self._config.formats),
-            "files": [file.as_json() for file in files],
-        }
-
     def _receipt(self, folder: Path) -> Receipt:
-        manifest = _read_manifest(folder)
-        key = ListKey(manifest["campaign_id"], manifest["channel"], date.fromisoformat(manifest["as_of"]))
-        reasons = {entry["reason"]: entry["rows"] for entry in manifest["not_sent"]}
-        return Receipt(
-            list_id=manifest["list_id"],
-            key=key,
-            list_type=manifest["list_type"],
-            destination=self._name,
-            counts=Counts(**manifest["counts"], reasons=reasons),
-            path=folder,
-            outcomes=lambda: _outcomes(folder / manifest["keys_in"]),
-        )
+        return receipt_of(folder, read_list(folder, "outbox"), path=folder)
 
     def _accepted(self, marked: Collection[str]) -> Iterator[str]:
         for day in self._listed(self._root):
@@ -225,47 +168,3 @@ class OutboxDestination:
     def _taken(self, list_id: str) -> PermanentError:
         fix = "if it is a list that was handed over, it is marked by the next run; else move it away"
         return PermanentError(Problem(f"outbox/{list_id}", "there is such a folder already", fix))
-
-
-def _not_sent(code: str, rows: int) -> dict[str, Any]:
-    reason = REASONS[code]
-    return {"reason": code, "words": reason.words, "fix": reason.fix, "tried_again": reason.tried_again, "rows": rows}
-
-
-def _name_of(list_id: str) -> str:
-    return list_id.partition("/")[2].partition(".")[0]
-
-
-def _require_rows(changes: ChangeSet, files: list[WrittenFile]) -> None:
-    for file in files:
-        if file.rows != changes.counts.sent:
-            problem = f"{file.name} has {file.rows} rows instead of {changes.counts.sent}"
-            raise ContractViolation(Problem(changes.list_id, problem, "nothing was sent; run it again"))
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, once its files are those that it names."""
-    where = f"{folder.parent.name}/{folder.name}"
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        wrong = [one["name"] for one in manifest["files"] if sha256_of(folder / one["name"]) != one["sha256"]]
-        if manifest["list_id"] != where:
-            wrong.append(MANIFEST)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"its manifest or a file of it cannot be read ({type(error).__name__})"
-        raise ContractViolation(Problem(f"outbox/{where}", problem, _RESTORE)) from None
-    if wrong:
-        problem = f"{', '.join(wrong)} changed after the list was handed over, before it was marked"
-        raise ContractViolation(Problem(f"outbox/{where}", problem, _RESTORE))
-    return manifest
-
-
-_RESTORE = "put the files back as they were; if nobody has used the list, remove the folder and it is written anew"
-
-
-def _outcomes(path: Path) -> Iterator[pa.RecordBatch]:
-    for keys in read_keys(path):
-        rows = keys.num_rows
-        columns = [keys.column(name) for name in ("client_id", "action", "row_hash")]
-        state, reason = pa.repeat("accepted", rows), pa.nulls(rows, pa.string())
-        yield pa.RecordBatch.from_arrays([*columns, state, reason], schema=OUTCOMES)
