@@ -17,7 +17,7 @@ from perennial.contracts.scores import CAMPAIGN_OUTCOMES, CLIENT_SCORES
 from perennial.core.settings import Settings, load_settings
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, open_run
-from perennial.targeting.facts import ARMS, CONSENTS, CONTACTS, KEPT, MEMBERS, DayFacts
+from perennial.targeting.facts import ARMS, CONSENTS, CONTACTS, KEPT, MEMBERS, TAKEN, DayFacts
 from perennial.warehouse.build_db import TableSpec, build_connection, mark_built, prepare_build
 from perennial.warehouse.publish import publish_marts, publish_table
 
@@ -198,6 +198,7 @@ def facts(
         kept=_rows(kept, KEPT),
         members=_rows(members, MEMBERS),
         arms=_rows(arms, ARMS),
+        taken=_rows([(campaign, who, on) for campaign, who, _, on in contacts], TAKEN),
     )
 
 

@@ -40,7 +40,8 @@ CAMPAIGN_OUTCOMES = pa.schema(
         pa.field("cost", pa.float64()),
         pa.field("next_product", pa.string()),
         pa.field("step", pa.string()),  # eligible | allowed | allocated | assigned: where it was decided
-        pa.field("not_before", pa.timestamp("us")),  # UTC, without a zone: by the client's own clock (quiet hours)
-        pa.field("not_after", pa.timestamp("us")),
+        pa.field("not_before", pa.timestamp("us")),  # UTC, without a zone: the client's quiet hours and
+        pa.field("not_after", pa.timestamp("us")),  # the card's sending times, whichever is narrower (L17)
+        pa.field("series_step", pa.string()),  # of a card with a series: the step that was decided about
     ]
 )

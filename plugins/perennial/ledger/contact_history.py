@@ -19,6 +19,7 @@ _ROWS = 50_000
 _PAIR = [("campaign_id", pa.string()), ("client_id", pa.string()), ("channel", pa.string())]
 _CONTACTS = pa.schema([*_PAIR, ("contacted_on", pa.date32())])
 _PAIRS = pa.schema(_PAIR)
+_TAKEN = pa.schema([("campaign_id", pa.string()), ("client_id", pa.string()), ("contacted_on", pa.date32())])
 
 
 def accepted_before(engine: sa.Engine, as_of: date, since: date) -> pa.Table:
@@ -31,6 +32,15 @@ def accepted_before(engine: sa.Engine, as_of: date, since: date) -> pa.Table:
         d.state.in_(["accepted", "unknown"]), d.action == "add", d.as_of < as_of
     )
     return read_arrow(engine, query.where(d.as_of >= since), _CONTACTS)
+
+
+def accepted_of(engine: sa.Engine, campaign_ids: Collection[str], as_of: date) -> pa.Table:
+    """All adds of these campaigns before `as_of` that were taken, or may have been: campaign_id, client_id, day."""
+    d = deliveries.c
+    query = sa.select(d.campaign_id, d.client_id, d.as_of).where(
+        d.state.in_(["accepted", "unknown"]), d.action == "add", d.as_of < as_of
+    )
+    return read_arrow(engine, query.where(d.campaign_id.in_(sorted(campaign_ids))), _TAKEN)
 
 
 def accepted_by_earlier_revisions(engine: sa.Engine, run: DayRun) -> pa.Table:

@@ -140,6 +140,7 @@ def day_facts(
     members = contact_history.members_of(engine, audiences, run.as_of)
     arms, mixed = rekey.arms(engine, ids, aliases, until=run.as_of)
     pilots = [card.id for card in targeting.campaigns if card.pilot]
+    series = [card.id for card in targeting.campaigns if card.series]
     facts = DayFacts(
         as_of=run.as_of,
         salt=settings.salt,
@@ -155,6 +156,7 @@ def day_facts(
         spent=contact_history.spent_since(engine, _terms(targeting), run.as_of),
         effects=_effects(engine, pilots, run),
         begun=assignments.begun(engine, pilots, until=run.as_of),
+        taken=rekeyed(contact_history.accepted_of(engine, series, run.as_of), aliases),
     )
     return facts, mixed
 

@@ -10,6 +10,7 @@ from perennial.core.errors import Problem
 from perennial.core.yamlfile import YamlDocument
 from perennial.targeting.catalogue import Catalogue, nearest
 from perennial.targeting.policy_problems import card_policy_problems
+from perennial.targeting.schedule_problems import default_problems, schedule_problems, series_problems
 
 MERGE_FIELDS = frozenset({"first_name", "next_product", "offer_code"})
 Where = Callable[..., str]
@@ -22,12 +23,9 @@ def card_problems(
     yield from _channel_problems(card, where, policy)
     yield from _merge_field_problems(card, where, catalogue)
     yield from card_policy_problems(card, where)
-    if card.schedule.window_days and card.schedule.anniversary_of is None:
-        yield Problem(
-            where("schedule", "window_days"),
-            "a window without an anniversary",
-            "add anniversary_of, or remove window_days",
-        )
+    yield from schedule_problems(card, where)
+    yield from series_problems(card, where)
+    yield from default_problems(card, where, catalogue)
     if card.next_product == "none" and card.never_propose:
         yield Problem(
             where("never_propose"), "the card proposes no product", "set next_product, or remove never_propose"

@@ -16,10 +16,10 @@ from perennial.core.settings import Settings
 from perennial.core.yamlfile import YamlDocument, read_yaml, validate
 from perennial.targeting.cards import card_problems, policy_problems
 from perennial.targeting.catalogue import Catalogue
+from perennial.targeting.occasions import CardRules, Names, card_rules
 from perennial.targeting.policy_problems import policy_name_problems
 from perennial.targeting.rules import Rule, compile_rule
 
-AUDIENCE_PREFIX = "a__"
 _MAX_LEVELS = 50  # each is a subquery of the scan
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item", Segment, Campaign)
@@ -37,6 +37,7 @@ class Targeting:
     policy: PolicyFile
     segment_rules: Mapping[str, Rule] = field(repr=False)
     audience_rules: Mapping[str, Rule] = field(repr=False)
+    card_rules: Mapping[str, CardRules] = field(repr=False, default_factory=dict)
 
     def metrics_behind(self, rule: Rule) -> frozenset[str]:
         """The metrics and scores that decide a rule, through all segments that it names."""
@@ -117,7 +118,9 @@ def load_targeting(settings: Settings, catalogue: Catalogue | None = None) -> Ta
     if catalogue is not None:
         catalogue = catalogue.with_responses(one.item.id for one in cards)
     segments, rules = _check_segments(placed, catalogue, problems)
-    audiences = _check_campaigns(cards, policy, _Compiling(catalogue, {one.item.id for one in placed}, problems))
+    audiences, others = _check_campaigns(
+        cards, policy, _Compiling(catalogue, {one.item.id for one in placed}, problems)
+    )
     if policy is not None:
         document = read_yaml(settings.config_dir / "policy.yml")
         campaigns, known = [one.item.id for one in cards], [one.item.id for one in placed]
@@ -125,7 +128,7 @@ def load_targeting(settings: Settings, catalogue: Catalogue | None = None) -> Ta
     if policy is None or problems:
         raise ConfigError(problems)
     in_order = sorted((one.item for one in cards), key=lambda card: card.id)
-    return Targeting(tuple(segments), tuple(in_order), policy, rules, audiences)
+    return Targeting(tuple(segments), tuple(in_order), policy, rules, audiences, others)
 
 
 def _read_policy(config_dir: Path, problems: list[Problem]) -> PolicyFile | None:
@@ -261,10 +264,13 @@ def _cycle_problem(waiting: Mapping[str, set[str]], placed: Mapping[str, _Placed
 
 def _check_campaigns(
     cards: list[_Placed[Campaign]], policy: PolicyFile | None, compiling: _Compiling
-) -> dict[str, Rule]:
+) -> tuple[dict[str, Rule], dict[str, CardRules]]:
     compiling.problems.extend(_duplicates(cards))
     audiences: dict[str, Rule] = {}
+    others: dict[str, CardRules] = {}
+    names = Names(compiling.catalogue, compiling.segments, compiling.problems)
     for number, one in enumerate(sorted(cards, key=lambda card: card.item.id)):
         compiling.problems.extend(card_problems(one.item, one.where, compiling.catalogue, policy))
         audiences |= compiling.rule(one.item.id, one.item.audience, one.where("audience"), f"a{number}")
-    return audiences
+        others[one.item.id] = card_rules(one.item, one.where, names, number)
+    return audiences, others

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from perennial.contracts.targeting import Campaign
-from perennial.targeting.config import AUDIENCE_PREFIX, Targeting
+from perennial.targeting.config import Targeting
+from perennial.targeting.flags import AUDIENCE, OCCASION, flags_of
 from perennial.targeting.membership import episodes_of
 from perennial.targeting.next_product import choose_products, reason
 from perennial.targeting.notes import sentence
 from perennial.targeting.planning import register_cards
 from perennial.targeting.scan import Known, bits
-from perennial.targeting.schedule import anniversary_sql, not_due
-from perennial.targeting.session import Binder, Session, make_table
+from perennial.targeting.schedule import not_due
+from perennial.targeting.session import Session, make_table
 from perennial.targeting.why import terms_of
 
 Told = dict[str, Any]
@@ -52,7 +53,9 @@ def explain_campaigns(
     told = []
     for card in targeting.campaigns:
         found = (
-            _no_candidate(session, card, known, row) if outcomes is not None else {**_NO_OUTCOME, "rule": "not_planned"}
+            _no_candidate(targeting, card, known, row)
+            if outcomes is not None
+            else {**_NO_OUTCOME, "rule": "not_planned"}
         )
         found = (outcomes or {}).get(card.id, found)
         told.append(
@@ -79,18 +82,15 @@ def _memberships(session: Session, targeting: Targeting, client_id: str) -> dict
     return {name: bool(row[f"m{word}"] >> bit & 1) for name, (word, bit) in bits(targeting).items()}
 
 
-def _no_candidate(session: Session, card: Campaign, known: Known, row: Told) -> Told:
+def _no_candidate(targeting: Targeting, card: Campaign, known: Known, row: Told) -> Told:
     reason_why = not_due(card, known.as_of)
     if reason_why:
         return {**_NO_OUTCOME, "rule": "not_due", "why": reason_why}
-    binder = Binder("day")
-    condition = anniversary_sql(card, known.as_of, binder)
-    if condition:
-        query = f"select coalesce({condition}, false) as holds from t_clients where client_id = $id"
-        if not session.query(query, {**binder.values, "id": row["client_id"]}).column("holds")[0].as_py():
-            return {**_NO_OUTCOME, "rule": "not_anniversary"}
+    flags = flags_of(targeting, targeting.campaigns)
+    if not flags.holds(row, card.id, OCCASION):
+        return {**_NO_OUTCOME, "rule": "not_anniversary" if card.schedule.anniversary_of else "no_event"}
     # The day's plan knows no such pair: when the audience holds now, the rules are not those of the plan.
-    return {**_NO_OUTCOME, "rule": "config_changed" if row[AUDIENCE_PREFIX + card.id] else "not_in_audience"}
+    return {**_NO_OUTCOME, "rule": "config_changed" if flags.holds(row, card.id, AUDIENCE) else "not_in_audience"}
 
 
 def _product_reasons(session: Session, targeting: Targeting, known: Known, client_id: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 CONTACTS = pa.schema(
     [("campaign_id", pa.string()), ("client_id", pa.string()), ("channel", pa.string()), ("contacted_on", pa.date32())]
 )
+TAKEN = pa.schema([("campaign_id", pa.string()), ("client_id", pa.string()), ("contacted_on", pa.date32())])
 KEPT = pa.schema(
     [("campaign_id", pa.string()), ("client_id", pa.string()), ("channel", pa.string()), ("arm", pa.string())]
 )
@@ -37,11 +38,12 @@ class Effect:
 class DayFacts:
     """The day, the salt of the hash, and what the ledger knows, by today's client ids.
 
-    `consents`: the state on the day. `contacts`: accepted before it. `kept`: accepted (target), or held back (control),
-    on it by an earlier revision of the day. `members`: who is on an `audience` list now. `arms`: drawn until the day.
-    `suppressed`: barred from a channel, or `all`. `young`: grants that are younger than the policy asks. `held`: drawn
-    for the global hold-out (held or open). `spent`: contacts of the term so far by (campaign, channel). `effects`: what
-    was measured by campaign. `begun`: the first day of a campaign's arms. `zone`: the company's.
+    `consents`: the state on the day. `contacts`: accepted before it; `taken`: of series, since they began. `kept`:
+    accepted (target), or held back (control), on it by an earlier revision of the day. `members`: who is on an
+    `audience` list now. `arms`: drawn until the day. `suppressed`: barred from a channel, or `all`. `young`: grants
+    that are younger than the policy asks. `held`: drawn for the global hold-out (held or open). `spent`: contacts of
+    the term so far by (campaign, channel). `effects`: what was measured by campaign. `begun`: the first day of a
+    campaign's arms. `zone`: the company's.
     """
 
     as_of: date
@@ -58,3 +60,4 @@ class DayFacts:
     effects: Mapping[str, tuple[Effect, ...]] = field(default_factory=dict)
     begun: Mapping[str, date] = field(default_factory=dict)
     zone: str = "UTC"
+    taken: pa.Table = field(default_factory=TAKEN.empty_table)

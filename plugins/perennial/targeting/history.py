@@ -57,6 +57,7 @@ def read_history(session: Session, tables: Tables, facts: DayFacts, since: date)
     """
     session.register("p_consents", facts.consents)
     session.register("p_contacts", facts.contacts)
+    session.register("p_taken", facts.taken)
     session.register("p_kept", facts.kept)
     session.register("p_members", facts.members)
     session.register("p_arms", facts.arms)

@@ -6,7 +6,7 @@ but what few have (sent today, on the list, contacted before by the card).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -16,12 +16,12 @@ import pyarrow as pa
 from perennial.contracts.policy import PolicyFile
 from perennial.contracts.targeting import Campaign
 from perennial.core.ids import unit_hex_sql, unit_threshold
-from perennial.core.sqltext import identifier
 from perennial.targeting import policy as contact_policy
 from perennial.targeting.catalogue import SCORES_TABLE
-from perennial.targeting.config import AUDIENCE_PREFIX
+from perennial.targeting.flags import AUDIENCE, EXIT, OCCASION, WHEN, Flags
 from perennial.targeting.reach import Reach, channel_sql, unreached_sql
-from perennial.targeting.schedule import anniversary_sql, cool_down_days
+from perennial.targeting.schedule import cool_down_days, sending_times
+from perennial.targeting.series import Stage, stages
 from perennial.targeting.session import Binder, Session, make_table
 
 _BASES = {
@@ -31,7 +31,15 @@ _BASES = {
 }
 
 
-_NAMES = pa.schema([("campaign_no", pa.int32()), ("campaign_id", pa.string())])
+_NAMES = pa.schema(
+    [
+        ("campaign_no", pa.int32()),
+        ("campaign_id", pa.string()),
+        ("not_before", pa.timestamp("us")),
+        ("not_after", pa.timestamp("us")),
+    ]
+)
+_AT_ONCE = 64  # cards in one statement
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Judging:
 
     `cards`: the due ones, in the order of preference; `every`: all cards; `segments`: conditions by name. `missing`:
     cards that stand on scores the day lacks; `measured`: cards with a score of their own effect; `kept`, `members`,
-    `contacted`: cards with such rows; `pilots`: what the gate says of cards that begin with a pilot.
+    `contacted`: cards with such rows; `pilots`: what the gate says of cards that begin with a pilot; `flags`: what the
+    cards ask of a client; `zone`: the company's.
     """
 
     policy: PolicyFile
@@ -56,8 +65,15 @@ class Judging:
     pilots: Mapping[str, str]
     as_of: date
     salt: str
+    flags: Flags
+    zone: str
 
-    @property
+    @cached_property
+    def kind_numbers(self) -> Mapping[tuple[int, str], int]:
+        """The number of each kind."""
+        return {kind: place for place, kind in enumerate(self.kinds)}
+
+    @cached_property
     def kinds(self) -> list[tuple[int, str]]:
         """(number of the card, channel) by kind."""
         return [(number, channel) for number, card in enumerate(self.cards) for channel in card.channels]
@@ -65,27 +81,38 @@ class Judging:
 
 def judge(session: Session, judging: Judging) -> None:
     """Make `t_judged`, one row per candidate: campaign_no, client_no, channel, kind, value, cost, next_product,
-    held_arm, and `rule`, null for those who may be allocated; and `p_names`, the campaigns' ids by number.
+    held_arm, series_step, and `rule`, null for those who may be allocated; and `p_names`, the campaigns' ids and
+    sending times by number. Needs `t_people`, `t_path`.
     """  # noqa: D205
-    names = [{"campaign_no": number, "campaign_id": card.id} for number, card in enumerate(judging.cards)]
-    session.register("p_names", pa.Table.from_pylist(names, schema=_NAMES))
-    binder = Binder("j")
-    empty = (
-        "select cast(0 as integer) as campaign_no, client_no, "
-        "cast('' as varchar) as channel, cast(0 as integer) as kind, cast(0 as double precision) as value, "
-        "cast(0 as double precision) as cost, cast('' as varchar) as next_product, cast('' as varchar) as held_arm, "
-        "cast('' as varchar) as rule from t_people where false"
-    )
-    parts = [empty, *(_Card(judging, number, binder).statement() for number in range(len(judging.cards)))]
-    make_table(session, "t_judged", " union all ".join(parts), binder.values)
+    session.register("p_names", pa.Table.from_pylist(list(_names(judging)), schema=_NAMES))
+    make_table(session, "t_judged", _NOBODY)
+    for first in range(0, len(judging.cards), _AT_ONCE):
+        binder = Binder("j")
+        numbers = range(first, min(first + _AT_ONCE, len(judging.cards)))
+        parts = [_Card(judging, no, binder, stage).statement() for no in numbers for stage in stages(judging.cards[no])]
+        session.execute(f"insert into t_judged {' union all '.join(parts)}", binder.values)
+
+
+def _names(judging: Judging) -> Iterator[dict[str, object]]:
+    for number, card in enumerate(judging.cards):
+        not_before, not_after = sending_times(card, judging.as_of, judging.zone)
+        yield {"campaign_no": number, "campaign_id": card.id, "not_before": not_before, "not_after": not_after}
+
+
+_NOBODY = (
+    "select cast(0 as integer) as campaign_no, client_no, "
+    "cast('' as varchar) as channel, cast(0 as integer) as kind, cast(0 as double precision) as value, "
+    "cast(0 as double precision) as cost, cast('' as varchar) as next_product, cast('' as varchar) as held_arm, "
+    "cast('' as varchar) as series_step, cast('' as varchar) as rule from t_people where false"
+)
 
 
 class _Card:
-    """The statement of one card."""
+    """The statement of one card, of a series for one of its steps."""
 
-    def __init__(self, judging: Judging, number: int, binder: Binder) -> None:
-        self.judging, self.number, self.binder = judging, number, binder
-        self.card = judging.cards[number]
+    def __init__(self, judging: Judging, number: int, binder: Binder, stage: Stage) -> None:
+        self.judging, self.number, self.binder, self.stage = judging, number, binder, stage
+        self.card = stage.card
         self.is_kept = self.card.id in judging.kept
         self.is_member = self.card.id in judging.members
         self.is_essential = judging.policy.is_essential(self.card.purpose)
@@ -93,24 +120,44 @@ class _Card:
     def statement(self) -> str:
         reached = (
             f"select t.*, {channel_sql(self.judging.policy, self.card, self.judging.reach, kept=self.is_kept)} "
-            f"as channel{', k.arm as kept_arm' if self.is_kept else ''} from t_people as t {self._kept()} "
-            f"where {self._is_candidate()}"
+            f"as channel{', k.arm as kept_arm' if self.is_kept else ''}{self._way()} from t_people as t "
+            f"{self._kept()} {self._path()} where {self._is_candidate()}"
         )
         valued = f"select t.*, {self._amounts()}{self._more_columns()} from ({reached}) as t {' '.join(self._joins())}"
         return (
             f"select {self.number}, t.client_no, t.channel, {self._kind()}, "
-            f"t.value, t.cost, t.next_product, t.held_arm, case {' '.join(self._rules())} end from ({valued}) as t"
+            f"t.value, t.cost, t.next_product, t.held_arm, {self._step()}, "
+            f"case {' '.join(self._rules())} end from ({valued}) as t"
         )
 
     @cached_property
     def _campaign_id(self) -> str:
         return self.binder.bind(self.card.id, "varchar")
 
+    def _step(self) -> str:
+        step = self.stage.step_id
+        return "cast(null as varchar)" if step is None else self.binder.bind(step, "varchar")
+
+    def _path(self) -> str:
+        """Where the client stands in the series, for its steps."""
+        if self.stage.series is None:
+            return ""
+        return f"left join t_path as way on way.client_id = t.client_id and way.campaign_id = {self._campaign_id}"
+
+    def _way(self) -> str:
+        return ", way.last_on as stepped_on, way.over_on" if self.stage.series else ""
+
     def _is_candidate(self) -> str:
-        anniversary = anniversary_sql(self.card, self.judging.as_of, self.binder)
-        condition = identifier(AUDIENCE_PREFIX + self.card.id) + (f" and {anniversary}" if anniversary else "")
+        """In the audience on her occasion; of a series who is to take this step; and who had the campaign today."""
+        flags = self.judging.flags
+        terms = [flags.sql(self.card.id, AUDIENCE), flags.sql(self.card.id, OCCASION)]
+        comes_in = " and ".join(term for term in terms if term)
         is_also = self.is_kept and self.card.list_type == "send"
-        return f"(({condition}) or k.client_id is not null)" if is_also else condition
+        condition = f"({comes_in} or k.client_id is not null)" if is_also else f"({comes_in})"
+        if self.stage.series is None:
+            return condition
+        place = self.stage.place
+        return f"way.next_no = {place}" if place else f"(way.next_no is null and {condition})"
 
     def _kept(self) -> str:
         if not self.is_kept:
@@ -170,8 +217,8 @@ class _Card:
         return self.binder.bind(float(value), "double precision")
 
     def _kind(self) -> str:
-        kinds = self.judging.kinds
-        whens = " ".join(f"when '{name}' then {kinds.index((self.number, name))}" for name in self.card.channels)
+        kinds = self.judging.kind_numbers
+        whens = " ".join(f"when '{name}' then {kinds[self.number, name]}" for name in self.card.channels)
         return f"case t.channel {whens} end"
 
     @property
@@ -200,7 +247,7 @@ class _Card:
     def _eligible(self) -> list[str]:
         judging, policy = self.judging, self.judging.policy
         unreached = unreached_sql(policy, self.card, judging.reach)
-        rules = [f"when t.channel is null then {unreached}"]
+        rules = [*self._ended(), f"when t.channel is null then {unreached}"]
         rules += ["when t.kept_arm is not null then 'already_sent_today'"] if self.is_kept else []
         rules += ["when t.member_arm is not null then 'already_in_list'"] if self.is_member else []
         if policy.min_age_years:
@@ -210,6 +257,46 @@ class _Card:
             rules.append("when t.spoken_on is not null then 'account_contacted'")
         lacks = "true" if self.card.id in judging.missing else "t.lacks_basis"
         return [*rules, f"when {lacks} then 'score_missing'", *self._pilot()]
+
+    def _ended(self) -> list[str]:
+        """What ends a series for a client, judged before anything else, for it holds from then on."""
+        series = self.stage.series
+        if series is None:
+            return []
+        leaves = self.judging.flags.sql(self.card.id, EXIT)
+        rules = [f"when {leaves} then 'series_exited'"] if leaves else []
+        if self.stage.place:
+            latest = self._ago(self.stage.after_days + series.lapse_days)
+            rules.append(f"when t.stepped_on < {latest} then 'series_lapsed'")
+        # What was sent today has not ended: a step is exited from before it, not by it.
+        return [rule.replace("when ", "when t.kept_arm is null and ", 1) for rule in rules] if self.is_kept else rules
+
+    def _on_the_way(self) -> list[str]:
+        """Of a series: whether she may come in again, whether the step is due, and what it waits for."""
+        if self.stage.series is None:
+            return []
+        if self.stage.place:
+            rules = [f"when t.stepped_on > {self._ago(self.stage.after_days)} then 'step_not_due'"]
+        else:
+            again = self.card.re_entry_days
+            since = "true" if again is None else f"t.over_on > {self._ago(again)}"
+            rules = [f"when t.over_on is not null and {since} then 're_entry'"]
+        holds = self.judging.flags.sql(self.card.id, WHEN, str(self.stage.step_id))
+        return [*rules, f"when not {holds} then 'step_waits'"] if holds else rules
+
+    def _ago(self, days: int) -> str:
+        return self.binder.bind(self.judging.as_of - timedelta(days=days), "date")
+
+    def _out_of_hours(self) -> list[str]:
+        """The card's sending times and the client's own hours have nothing in common."""
+        channels = [channel for channel in self.card.channels if is_quiet_channel(self.judging.policy, channel)]
+        not_before, not_after = sending_times(self.card, self.judging.as_of, self.judging.zone)
+        ends = (("t.not_after <= ", not_before), ("t.not_before >= ", not_after))
+        terms = [f"{text}{self.binder.bind(moment, 'timestamp')}" for text, moment in ends if moment is not None]
+        if not channels or not terms:
+            return []
+        listed = ", ".join(f"'{channel}'" for channel in channels)
+        return [f"when t.channel in ({listed}) and ({' or '.join(terms)}) then 'quiet_hours'"]
 
     def _pilot(self) -> list[str]:
         state = self.judging.pilots.get(self.card.id)
@@ -223,7 +310,7 @@ class _Card:
 
     def _allowed(self) -> list[str]:
         judging, policy = self.judging, self.judging.policy
-        rules = []
+        rules = self._on_the_way()
         if self._waits:
             since = self.binder.bind(judging.as_of - timedelta(days=cool_down_days(self.card)), "date")
             rules.append(f"when t.last_on > {since} then 'cool_down'")
@@ -233,6 +320,7 @@ class _Card:
             minimum = self.binder.bind(float(policy.minimum_expected_value), "double precision")
             rules.append(f"when t.value < {minimum} then 'below_minimum_value'")
             rules += self._quiet()
+        rules += self._out_of_hours()
         return [*rules, *contact_policy.exhausted_sql(policy, self.card, judging.segments, self.binder)]
 
     def _quiet(self) -> list[str]:

@@ -12,6 +12,7 @@ from perennial.contracts.policy import PolicyFile
 from perennial.contracts.targeting import Campaign
 from perennial.targeting.judging import Judging
 from perennial.targeting.pool import CAMPAIGN, MICRO, NO_LIMIT, Ints, Resources
+from perennial.targeting.series import dearest_offer
 from perennial.targeting.session import Session
 
 
@@ -99,5 +100,5 @@ def _left(resource: str, judging: Judging, today: Mapping[tuple[str, str], int],
 def _cost(policy: PolicyFile, card: Campaign | None, channel: str) -> int:
     """What a contact of the card costs, in millionths, by today's card and policy; what is gone costs nothing."""
     contact = next((rules.cost for name, rules in policy.channels.items() if name == channel), 0.0)
-    offer = card.offer.cost * card.expected_value.prior_effect if card else 0.0
+    offer = dearest_offer(card) * card.expected_value.prior_effect if card else 0.0
     return int(micro(np.array(contact + offer)))

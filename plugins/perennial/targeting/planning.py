@@ -3,6 +3,7 @@
 Every candidate of every due campaign gets exactly one outcome and the rule that decided it (L7), the first that holds.
 `step` is where she came to. Step eligible, who may be addressed at all:
 
+0. `series_exited`, `series_lapsed`: what ends a series for her
 1. `suppressed`, `withdrawn`, `no_address`, `consent_too_young`, `no_consent`: no channel of the card is open (L9)
 2. `already_sent_today`: an earlier revision of this day has sent it (target) or held it back (control)
 3. `already_in_list`: on the campaign's `audience` list, and stays (target or control)
@@ -12,10 +13,11 @@ Every candidate of every due campaign gets exactly one outcome and the rule that
 
 Step allowed, what the contact policy says:
 
-7. `cool_down`: had this campaign too recently; `gap_...`, `exclusive_...`: had another one too recently
+7. `re_entry`: her way through the series is over; `step_not_due`, `step_waits`: its next step has to wait;
+   `cool_down`: had this campaign too recently; `gap_...`, `exclusive_...`: had another one too recently
 8. `no_next_product`: the card proposes a product, and there is none for this client
 9. `below_minimum_value`: the expected value is below the policy's minimum
-10. `quiet_day`: nobody of her country is contacted on this day
+10. `quiet_day`: nobody of her country is contacted on this day; `quiet_hours`: nor in the card's sending times
 11. `cap_...`: the contacts of some cap were used up before today (L10)
 12. `other_contact_person`: of her company another person is contacted today
 
@@ -35,14 +37,14 @@ from datetime import date
 import pyarrow as pa
 
 from perennial.contracts.targeting import Campaign
-from perennial.core.sqltext import identifier
 from perennial.targeting import policy as contact_policy
 from perennial.targeting import windows
 from perennial.targeting.allotment import allot, describe, make_decided
 from perennial.targeting.arms import draw
 from perennial.targeting.catalogue import Tables
-from perennial.targeting.config import AUDIENCE_PREFIX, Targeting
+from perennial.targeting.config import Targeting
 from perennial.targeting.facts import DayFacts
+from perennial.targeting.flags import AUDIENCE, OCCASION, Flags
 from perennial.targeting.history import read_history
 from perennial.targeting.judging import Judging, is_quiet_channel, judge
 from perennial.targeting.limits import Spent
@@ -52,7 +54,8 @@ from perennial.targeting.people import choose_persons, make_people, segment_cond
 from perennial.targeting.pilots import pilot_states
 from perennial.targeting.reach import Reach, read_reach
 from perennial.targeting.scan import Known, bits, known_of, scan_clients, undecided, waiting_for_scores
-from perennial.targeting.schedule import anniversary_sql, cool_down_days, not_due
+from perennial.targeting.schedule import cool_down_days, not_due
+from perennial.targeting.series import read_paths
 from perennial.targeting.session import Binder, Session, make_table
 
 # The finished plan, in the order in which it is published.
@@ -70,17 +73,18 @@ def decide(session: Session, targeting: Targeting, tables: Tables, facts: DayFac
     """
     as_of, policy = facts.as_of, targeting.policy
     known = known_of(session, tables, as_of, targeting)
-    scan_clients(session, targeting, known)
     due = tuple(card for card in targeting.campaigns if not_due(card, as_of) is None)
+    flags = scan_clients(session, targeting, known, due)
     missing = {card.id: missing_scores(targeting, card, known.scores) for card in due}
     register_cards(session, due, missing)
     read_history(session, tables, facts, first_day_of_contacts(targeting, as_of))
+    read_paths(session, tables, due, as_of)
     contact_policy.count_contacts(session, policy, targeting.campaigns, as_of)
     reach = read_reach(session, due)
     session.register("p_windows", windows.table(policy, facts.zone, as_of))
     make_people(session, policy, reach, tables, as_of)
-    _propose_products(session, due, tables, as_of)
-    judging = _judging(session, targeting, facts, known=known, reach=reach, missing=missing)
+    _propose_products(session, due, tables, flags, as_of)
+    judging = _judging(session, targeting, facts, known=known, reach=reach, missing=missing, flags=flags)
     judge(session, judging)
     choose_persons(session)
     allotted = allot(session, judging, Spent(facts.spent))
@@ -107,7 +111,8 @@ def basis_score(card: Campaign) -> tuple[str, ...]:
 
 def missing_scores(targeting: Targeting, card: Campaign, scores: Mapping[str, bool]) -> tuple[str, ...]:
     """The scores that the card's audience or value stands on and that the day does not have."""
-    missing = set(waiting_for_scores(targeting, targeting.audience_rules[card.id], scores))
+    rules = (targeting.audience_rules[card.id], *targeting.card_rules.get(card.id, ()))
+    missing = {name for rule in rules for name in waiting_for_scores(targeting, rule, scores)}
     return tuple(sorted(missing | {name for name in basis_score(card) if not scores[name]}))
 
 
@@ -134,7 +139,7 @@ def register_cards(session: Session, due: tuple[Campaign, ...], missing: Mapping
     session.register("p_never", pa.Table.from_pylist(never, schema=_NEVER))
 
 
-def _propose_products(session: Session, due: tuple[Campaign, ...], tables: Tables, as_of: date) -> None:
+def _propose_products(session: Session, due: tuple[Campaign, ...], tables: Tables, flags: Flags, as_of: date) -> None:
     """Make `t_candidates`, the clients of the cards that propose a product, and `t_next`, what they propose."""
     binder = Binder("due")
     parts = ["select campaign_id, client_id from t_people cross join p_cards where false"]
@@ -142,8 +147,11 @@ def _propose_products(session: Session, due: tuple[Campaign, ...], tables: Table
         if card.next_product == "none":
             continue
         campaign_id = binder.bind(card.id, "varchar")
-        anniversary = anniversary_sql(card, as_of, binder)
-        condition = identifier(AUDIENCE_PREFIX + card.id) + (f" and {anniversary}" if anniversary else "")
+        terms = (flags.sql(card.id, AUDIENCE), flags.sql(card.id, OCCASION))
+        condition = " and ".join(term for term in terms if term)
+        if card.series is not None:
+            on_the_way = f"select client_id from t_path where campaign_id = {campaign_id} and next_no is not null"
+            condition = f"({condition}) or client_id in ({on_the_way})"
         parts.append(f"select {campaign_id}, client_id from t_people where {condition}")
     make_table(session, "t_candidates", " union all ".join(parts), binder.values)
     choose_products(session, tables, as_of)
@@ -157,6 +165,7 @@ def _judging(
     known: Known,
     reach: Reach,
     missing: Mapping[str, tuple[str, ...]],
+    flags: Flags,
 ) -> Judging:
     def campaigns_in(table: str) -> frozenset[str]:
         found = session.query(f"select distinct campaign_id from {table} where campaign_id is not null")
@@ -178,6 +187,8 @@ def _judging(
         pilots=pilot_states(due, facts),
         as_of=facts.as_of,
         salt=facts.salt,
+        flags=flags,
+        zone=facts.zone,
     )
 
 
@@ -213,8 +224,9 @@ with ruled as (
             when j.rule in ('already_sent_today', 'already_in_list') then j.held_arm
             else a.arm
         end as arm,
-        case when {has_hours} then p.not_before end as not_before,
-        case when {has_hours} then p.not_after end as not_after
+        j.series_step,
+        {_later("n.not_before", f"case when {has_hours} then p.not_before end")} as not_before,
+        {_sooner("n.not_after", f"case when {has_hours} then p.not_after end")} as not_after
     from t_judged as j
     inner join t_people as p on p.client_no = j.client_no
     inner join p_names as n on n.campaign_no = j.campaign_no
@@ -236,12 +248,32 @@ select
     next_product,
     {step_sql("final_rule")} as step,
     case when arm is not null then not_before end as not_before,
-    case when arm is not null then not_after end as not_after
+    case when arm is not null then not_after end as not_after,
+    series_step
 from ruled
 """
 
 
-_ALLOWED = ("cool_down", "no_next_product", "below_minimum_value", "quiet_day", "other_contact_person")
+def _later(one: str, other: str) -> str:
+    """The later of two moments, or the one that is there."""
+    return f"greatest(coalesce({one}, {other}), coalesce({other}, {one}))"
+
+
+def _sooner(one: str, other: str) -> str:
+    return f"least(coalesce({one}, {other}), coalesce({other}, {one}))"
+
+
+_ALLOWED = (
+    "re_entry",
+    "step_not_due",
+    "step_waits",
+    "cool_down",
+    "no_next_product",
+    "below_minimum_value",
+    "quiet_day",
+    "quiet_hours",
+    "other_contact_person",
+)
 _ALLOCATED = ("daily_limit", "campaign_budget", "day_budget")
 _ASSIGNED = ("allocated", "already_sent_today", "already_in_list")
 

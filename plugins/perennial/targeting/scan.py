@@ -1,8 +1,8 @@
 """One scan over the clients computes every segment and every audience: the temporary table `t_clients`.
 
-It has one row per client of `client_metrics`: the columns that planning needs, `a__<campaign>`, and the segments as
-bits of the words `m0`, `m1`, ... (`bits` tells which). Segments that stand on others are computed a level later, in the
-same statement.
+It has one row per client of `client_metrics`: the columns that planning needs, the segments as bits of the words `m0`,
+`m1`, ... (`bits` tells which), and what the cards ask as bits of the words `f0`, `f1`, ... (`flags_of`). Segments that
+stand on others are computed a level later, in the same statement.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from datetime import date
 from hashlib import sha256
 
 from perennial.contracts.scores import DECLARED_SCORES
+from perennial.contracts.targeting import Campaign
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.sqltext import identifier
 from perennial.targeting.catalogue import CLIENTS, METRICS, SCORES, SCORES_TABLE, Catalogue, Tables, catalogue_of
-from perennial.targeting.config import AUDIENCE_PREFIX, Targeting
+from perennial.targeting.config import Targeting
+from perennial.targeting.flags import EXIT, Flags, flags_of
 from perennial.targeting.needs import Need, Watched, joins
 from perennial.targeting.rules import SEGMENT_PREFIX, Rule
 from perennial.targeting.session import Binder, Session, make_table
@@ -28,8 +30,6 @@ PLANNED_COLUMNS = (
     "has_email",
     "has_phone",
     "revenue_365d",
-    "signed_up_on",
-    "first_order_on",
     "main_department_365d",
     *SCORES,
 )
@@ -132,31 +132,34 @@ def version_of_rules(targeting: Targeting) -> dict[str, str]:
     return versions
 
 
-def scan_clients(session: Session, targeting: Targeting, known: Known) -> None:
-    """Make `t_clients`. Raises ContractViolation when the published metrics are not of the day (L6)."""
+def scan_clients(
+    session: Session, targeting: Targeting, known: Known, cards: Sequence[Campaign] | None = None
+) -> Flags:
+    """Make `t_clients`, with what these cards (None: all) ask of each client.
+
+    Raises ContractViolation when the published metrics are not of the day (L6).
+    """
     metrics_must_be_of(session, known.as_of)
     missing = [name for name in PLANNED_COLUMNS if name not in known.catalogue]
     if missing:
         raise ContractViolation(
             Problem(METRICS, f"the published tables lack {', '.join(missing)}", "planning needs them: publish them")
         )
-    plan = scan_plan(targeting, known)
+    plan = scan_plan(targeting, known, cards)
     make_table(session, "t_clients", plan.select, plan.params)
+    return flags_of(targeting, targeting.campaigns if cards is None else cards)
 
 
-def scan_plan(targeting: Targeting, known: Known) -> ScanPlan:
-    """The one statement: a base row per client, a level per depth of segments, the audiences on top.
+def scan_plan(targeting: Targeting, known: Known, cards: Sequence[Campaign] | None = None) -> ScanPlan:
+    """The one statement: a base row per client, a level per depth of segments, what the cards ask on top.
 
-    What stands on a score that the day does not have stays undecided (null) in segments, and an audience then holds
-    everyone who might be in it, so that each can be refused by name (L7).
+    What stands on a score that the day does not have stays undecided (null) in segments. An audience, an occasion or
+    what a step waits for then holds for everyone for whom it might, so that each can be refused by name (L7).
     """
     scan = Scan(targeting, known)
-    terms = [
-        (AUDIENCE_PREFIX + card.id, scan.audience_sql(targeting.audience_rules[card.id]))
-        for card in targeting.campaigns
-    ]
-    rules = [targeting.audience_rules[card.id] for card in targeting.campaigns]
-    return scan.statement(terms, rules, columns=PLANNED_COLUMNS)
+    flags = flags_of(targeting, targeting.campaigns if cards is None else cards)
+    words = flags.words(lambda key, rule: scan.audience_sql(rule, is_in=key.what != EXIT))
+    return scan.statement(words, list(flags.rules.values()), columns=PLANNED_COLUMNS)
 
 
 class Scan:
@@ -201,9 +204,9 @@ class Scan:
         """Whether a client is in the segment; null where it is not decided."""
         return self._test(name)
 
-    def audience_sql(self, rule: Rule) -> str:
-        """The rule; what is not decided is in where a score is missing, and else out."""
-        waits = waiting_for_scores(self.targeting, rule, self.known.scores)
+    def audience_sql(self, rule: Rule, *, is_in: bool = True) -> str:
+        """The rule; what is not decided is in (or not, by `is_in`) where a score is missing, and else out."""
+        waits = is_in and waiting_for_scores(self.targeting, rule, self.known.scores)
         return f"coalesce({self.rule_sql(rule)}, {'true' if waits else 'false'})"
 
     def _test(self, name: str) -> str:

@@ -1,12 +1,12 @@
-"""Is a card due on a day, and for whom: term, week days, anniversaries (29 February included)."""
+"""Is a card due on a day, and between which moments may it be sent: term, week days, cron, sending times."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
 
 from perennial.contracts.targeting import Campaign
-from perennial.core.sqltext import identifier
-from perennial.targeting.session import Binder
+from perennial.targeting.cron import first_time
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -20,36 +20,38 @@ def not_due(card: Campaign, as_of: date) -> str | None:
     weekday = _WEEKDAYS[as_of.weekday()]
     if card.schedule.weekdays is not None and weekday not in card.schedule.weekdays:
         return f"not scheduled on {weekday}"
+    if card.schedule.cron is not None and first_time(card.schedule.cron, as_of) is None:
+        return f"not scheduled on {as_of} ({card.schedule.cron})"
     return None
 
 
-def anniversary_sql(card: Campaign, as_of: date, binder: Binder) -> str | None:
-    """A condition on the client's date: its anniversary is today, or was in the card's window. None for other cards.
-
-    The date itself is no anniversary. 29 February falls on 28 February in common years.
-    """
-    column = card.schedule.anniversary_of
-    if column is None:
-        return None
-    name = identifier(column)
-    days = (as_of - timedelta(days=back) for back in range(card.schedule.window_days + 1))
-    terms = []
-    for day in days:
-        month_days = [day.month * 100 + day.day, *([229] if _stands_for_leap_day(day) else [])]
-        choices = ", ".join(binder.bind(month_day, "bigint") for month_day in month_days)
-        year = binder.bind(day.year, "bigint")
-        terms.append(
-            f"((extract(month from {name}) * 100 + extract(day from {name})) in ({choices}) "
-            f"and extract(year from {name}) < {year})"
-        )
-    return "(" + " or ".join(terms) + ")"
-
-
 def cool_down_days(card: Campaign) -> int:
-    """The card's cool-down; never shorter than the window of its anniversary, which is one occasion."""
-    return max(card.cool_down_days, card.schedule.window_days + 1 if card.schedule.anniversary_of else 0)
+    """The card's cool-down; never shorter than the window of its occasion, in which a client is reached once.
+
+    A series has none: its steps keep their own distance.
+    """
+    if card.series is not None:
+        return 0
+    window = card.schedule.event.within_days if card.schedule.event else card.schedule.window_days
+    return max(card.cool_down_days, window + 1 if card.schedule.has_occasion else 0)
 
 
-def _stands_for_leap_day(day: date) -> bool:
-    leap = day.year % 4 == 0 and (day.year % 100 != 0 or day.year % 400 == 0)
-    return (day.month, day.day) == (2, 28) and not leap
+def sending_times(card: Campaign, as_of: date, zone: str) -> tuple[datetime | None, datetime | None]:
+    """The moments (UTC, without a zone) before and after which nothing of the card's day is sent (L17).
+
+    Of a wall clock that shows twice (L25) the first moment begins the time and the last one ends it.
+    """
+    begins, ends = card.schedule.send_from, card.schedule.send_not_after
+    first = first_time(card.schedule.cron, as_of) if card.schedule.cron else None
+    if begins is not None:
+        first = time.fromisoformat(begins)
+    last = time.fromisoformat(ends) if ends is not None else None
+    return (
+        min(_moments(as_of, first, zone)) if first is not None else None,
+        max(_moments(as_of, last, zone)) if last is not None else None,
+    )
+
+
+def _moments(day: date, clock: time, zone: str) -> list[datetime]:
+    local = datetime.combine(day, clock, ZoneInfo(zone))
+    return [local.replace(fold=fold).astimezone(UTC).replace(tzinfo=None) for fold in (0, 1)]
