@@ -33,6 +33,9 @@ COMMANDS: dict[str, Command] = {
     "lists": Command("lists", "the campaigns of a day: who was picked, who was refused and why, where the lists are"),
     "approve": Command("approve", "let a list that is held go out: up to a ceiling, until it expires, with a reason"),
     "segments": Command("segments", "who is meant: list, check and preview segments, before a card stands on them"),
+    "campaigns": Command(
+        "campaigns", "the cards: check them with a forecast of the next 30 days, draw the calendar with its clashes"
+    ),
     "explain": Command(
         "explain", "one client on one day: metrics, scores with reasons, segments, each campaign's rule"
     ),

@@ -35,3 +35,15 @@ def newest_run(settings: Settings, as_of: date | None, least: RunState) -> DayRu
         fix = f"run it: perennial run{f' --as-of {as_of}' if as_of else ''}"
         raise ContractViolation(Problem("ledger.runs", f"no day{named} is {least} yet", fix))
     return get_run(engine, run_id)
+
+
+def newest_or_none(settings: Settings, as_of: date | None, least: RunState) -> DayRun | None:
+    """As `newest_run`, but no day yet is None, unless a day was asked for."""
+    from perennial.core.errors import ContractViolation
+
+    try:
+        return newest_run(settings, as_of, least)
+    except ContractViolation:
+        if as_of is not None:
+            raise
+        return None

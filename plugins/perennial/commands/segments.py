@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from perennial.commands import output
 
 if TYPE_CHECKING:
-    from perennial.contracts.records import DayRun
     from perennial.core.settings import Settings
 
 _ACTIONS = {
@@ -52,23 +51,11 @@ def run(args: argparse.Namespace) -> int:
     return actions[args.action](load_settings(), args)
 
 
-def _newest(settings: Settings, args: argparse.Namespace) -> DayRun | None:
-    """The newest published day; none yet is none, unless a day was asked for."""
-    from perennial.commands.days import newest_run
-    from perennial.core.errors import ContractViolation
-
-    try:
-        return newest_run(settings, args.as_of, "published")
-    except ContractViolation:
-        if args.as_of is not None:
-            raise
-        return None
-
-
 def _list(settings: Settings, args: argparse.Namespace) -> int:
+    from perennial.commands.days import newest_or_none
     from perennial.pipeline.segments import list_segments
 
-    told = list_segments(settings, _newest(settings, args))
+    told = list_segments(settings, newest_or_none(settings, args.as_of, "published"))
     if args.json:
         output.print_json(told)
         return 0
@@ -81,9 +68,10 @@ def _list(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def _check(settings: Settings, args: argparse.Namespace) -> int:
+    from perennial.commands.days import newest_or_none
     from perennial.pipeline.segments import check_segments
 
-    told = check_segments(settings, args.file, _newest(settings, args))
+    told = check_segments(settings, args.file, newest_or_none(settings, args.as_of, "published"))
     if args.json:
         output.print_json(told)
         return 0
