@@ -49,7 +49,9 @@ def _tool(place: str) -> Callable[[str, Any, Surroundings], Tool]:
 KINDS: dict[str, Callable[[str, Any, Surroundings], Destination]] = {
     "outbox": lambda name, config, around: OutboxDestination(name, config, around.root),
 }
-TOOLS: dict[str, Callable[[str, Any, Surroundings], Tool]] = {}
+TOOLS: dict[str, Callable[[str, Any, Surroundings], Tool]] = {
+    "mailchimp": _tool("perennial.delivery.tools.mailchimp:Mailchimp"),
+}
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,7 @@ class Emulator:
     """Base of the emulated tools: see the module."""
 
     SPECIFICATION: ClassVar[str | tuple[str, ...]] = ()
+    OUTSIDE: ClassVar[tuple[str, ...]] = ()  # paths (from the host on) that are not the specification's: files, pages
     BASE_PATH: ClassVar[str] = ""  # where several specifications share a server, or none names a path
 
     def __init__(self) -> None:
@@ -206,7 +207,9 @@ class Emulator:
         return web.Response(body=answer.data, status=answer.status, headers=answer.headers)
 
     async def _asked(self, request: web.Request, body: bytes) -> Asked:
-        path = request.rel_url.raw_path.removeprefix(self.base_path) or "/"
+        path = request.rel_url.raw_path
+        if not (self.OUTSIDE and path.startswith(self.OUTSIDE)):
+            path = path.removeprefix(self.base_path) or "/"
         found, ids = "", {}
         for method, pattern, expression, _handler in self._table:
             matched = expression.fullmatch(path)
@@ -219,7 +222,9 @@ class Emulator:
         return Asked(request.method, path, found, ids, dict(request.query), dict(request.headers), body, form)
 
     def _answer(self, asked: Asked, request: web.Request, fault: Any) -> Answer:
-        seen = (asked.method, self.base_path + asked.path, list(request.query.items()), asked.headers, asked.body)
+        outside = bool(self.OUTSIDE) and asked.path.startswith(self.OUTSIDE)
+        full = asked.path if outside else self.base_path + asked.path
+        seen = (asked.method, full, list(request.query.items()), asked.headers, asked.body)
         held, problems = self._held_to(seen)
         if problems:
             self.violations += [f"request {asked.method} {asked.path}: {problem}" for problem in problems]
@@ -234,6 +239,8 @@ class Emulator:
     def _held_to(self, seen: tuple) -> tuple[Specification | None, list[str]]:
         """The specification that knows the path, and what it says against the request."""
         problems: list[str] = []
+        if self.OUTSIDE and seen[1].startswith(self.OUTSIDE):
+            return None, problems
         for one in self.specifications:
             problems = one.wrong_in_request(*seen)
             if not any("not found for" in problem for problem in problems):
@@ -328,4 +335,4 @@ def running(emulator: Emulator):
     """As `serving`, and at the end nothing of what was asked or answered may have broken the specification."""
     with serving(emulator):
         yield emulator
-    assert emulator.violations == []
+    assert not emulator.violations, "\n".join(emulator.violations)

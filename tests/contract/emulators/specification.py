@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from openapi_core import OpenAPI
+from openapi_core import Config, OpenAPI
 from openapi_core.datatypes import RequestParameters
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.templating.paths.exceptions import PathError
@@ -79,6 +79,7 @@ class Specification:
 
 
 UNDECLARED = "undeclared"
+_KINDS_OF_JSON = ("application/problem+json", "application/vnd.api+json")
 
 
 def _told(check) -> list[str]:
@@ -89,7 +90,7 @@ def _told(check) -> list[str]:
     except PathError as error:
         return [str(error)]
     except OpenAPIError as error:
-        return list(_words(error)) or [repr(error)]
+        return [one[:600] for one in _words(error)][-6:] or [repr(error)[:600]]
     return []
 
 
@@ -113,7 +114,11 @@ def specification(file: str) -> Specification:
         told = merge_patch(told, json.loads(overlay.read_text(encoding="utf-8")))
     server = urlsplit(told["servers"][0]["url"])
     origin = f"{server.scheme}://{server.netloc}"
-    return Specification(file.partition("/")[0], OpenAPI.from_dict(told), origin, server.path.rstrip("/"))
+    # openapi-core reads application/json only: the vendors' own kinds of JSON are read alike
+    config = Config(extra_media_type_deserializers=dict.fromkeys(_KINDS_OF_JSON, json.loads))
+    return Specification(
+        file.partition("/")[0], OpenAPI.from_dict(told, config=config), origin, server.path.rstrip("/")
+    )
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -151,7 +151,15 @@ class Api:
         """
         effect = effect or ("read" if method == "GET" else "once")
         where = f"{self._name}: {method} {path}"
-        request = _Request(method, self._url(path, ids, params), body, form, headers or {})
+        request = _Request(method, self._url(path, ids, params), body, form, {**self._headers, **(headers or {})})
+        return await self._patiently(where, request, effect, answers)
+
+    async def fetch(self, url: str) -> bytes:
+        """A file that the tool's own answer names: nothing of ours is sent there, for it may lie with another host."""
+        where = f"{self._name}: GET (a file that the tool named)"
+        return (await self._patiently(where, _Request("GET", url, None, None, {}), "read", ())).body
+
+    async def _patiently(self, where: str, request: _Request, effect: Effect, answers: Collection[int]) -> Reply:
         attempts, asked = 0, 0.0
         while True:
             await self._turn()
@@ -242,7 +250,6 @@ class Api:
         if self._session is None or self._loop is not loop or self._session.closed:
             self._loop = loop
             self._session = aiohttp.ClientSession(
-                headers=self._headers,
                 connector=aiohttp.TCPConnector(limit=self._limits.connections),
                 timeout=aiohttp.ClientTimeout(total=self._limits.timeout_seconds, sock_connect=15),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -298,7 +305,8 @@ def _unknown(where: str, problem: _TryAgainError) -> OutcomeUnknown:
 
 
 def _refusal(where: str, reply: Reply) -> PermanentError:
-    told = f"{reply.status}{code_in(reply.json())}"
+    said = masked(words_in(reply))
+    told = f"{reply.status}{code_in(reply.json())}{': ' + said if said else ''}"
     match reply.status:
         case 401:
             fix = "put a valid key into the connection; nothing was said about any person"
@@ -313,8 +321,7 @@ def _refusal(where: str, reply: Reply) -> PermanentError:
         case status if status < _BAD:
             return PermanentError(Problem(where, f"the address has moved: {told}", "check the host of the connection"))
         case status:
-            said = masked(words_in(reply))
-            problem = Problem(where, f"refused: {told}{': ' + said if said else ''}", "mend what the tool's words name")
+            problem = Problem(where, f"refused: {told}", "mend what the tool's words name")
             return ChunkRefused(problem) if status in _OF_THE_ROWS else PermanentError(problem)
 
 
