@@ -121,7 +121,8 @@ with {_wanted_cte(spec)},
 filled as (
     select
         w.*,
-        coalesce(s.is_withdrawn, false) as is_withdrawn,
+        coalesce(s.is_withdrawn or s.is_suppressed, false) as is_withdrawn,
+        coalesce(s.is_suppressed and not s.is_withdrawn, false) as is_suppressed,
         {"coalesce(s.is_granted, false)" if spec.needs_consent and spec.planned else "true"} as is_granted,
         {address} as address,
         {", ".join(f"{sql} as {name}" for name, (_, sql) in zip(names, own, strict=True))}
@@ -187,7 +188,10 @@ def _wanted_cte(spec: ListSpec) -> str:
 
 
 def _consent_ctes(spec: ListSpec) -> str:
-    """What the client said of this channel and purpose; what she said of `all` counts where she said nothing of it."""
+    """What the client said of this channel and purpose; what she said of `all` counts where she said nothing of it.
+
+    A suppression (status `suppressed`) counts whatever she said.
+    """
     channel = literal(spec.key.channel)
     purposes = "true" if spec.purpose is None else f"purpose in ({literal(spec.purpose)}, 'all')"
     exact = "false" if spec.purpose is None else f"channel = {channel} and purpose = {literal(spec.purpose)}"
@@ -203,6 +207,7 @@ consent as (
         coalesce(
             bool_or(status = 'withdrawn') filter (where is_exact), bool_or(status = 'withdrawn')
         ) as is_withdrawn,
+        bool_or(status = 'suppressed') as is_suppressed,
         coalesce(bool_or(status = 'granted') filter (where is_exact), false) as is_granted
     from said
     group by client_id
@@ -248,6 +253,7 @@ def _verdict(spec: ListSpec) -> str:
     return f"""case
         {on_list}
         {standing}
+        when is_suppressed then 'skipped suppressed'
         when is_withdrawn then 'skipped consent_withdrawn'
         when not is_granted then 'skipped no_consent'
         when problem is not null then 'rejected ' || problem
