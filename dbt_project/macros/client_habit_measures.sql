@@ -28,7 +28,8 @@ gap_sums as (
         cast(sum(day) as bigint) as days_sum,
         cast(max(day) - min(day) as double precision) as gap_days_sum,
         cast(sum(gap_days * gap_days) as double precision) as gap_days_squares,
-        percentile_cont(0.5) within group (order by gap_days) as gap_days_median
+        percentile_cont(0.5) within group (order by gap_days) as gap_days_median,
+        mod(max(cast(day as bigint) * 100000 + gap_days), 100000) as last_gap_days
     from order_days
     group by client_id, as_of_date
 ),
@@ -64,10 +65,27 @@ client_departments_365d as (
             case when facts.ordered_on > dates.as_of_date - 180 and facts.orders > 0 and {{ stands_on_date('facts') }}
                 then facts.revenue
             end
-        ) as bought_180d
+        ) as bought_180d,
+        min(case when facts.orders > 0 and {{ stands_on_date('facts') }} then facts.ordered_on end) as first_on,
+        max(case when facts.orders > 0 and {{ stands_on_date('facts') }} then facts.ordered_on end) as last_on,
+        count(distinct case when facts.orders > 0 and {{ stands_on_date('facts') }} then facts.ordered_on end) as days
     from {{ client_facts('int_client_department_days') }} as facts
     inner join dates on facts.ordered_on <= dates.as_of_date and facts.ordered_on > dates.as_of_date - 365
     group by facts.client_id, dates.as_of_date, facts.department
+),
+
+-- Left: bought from on three days or more, and since the last of them the client has been ordering elsewhere for four
+-- weeks at least and for more than twice the usual time between them.
+client_departments_left as (
+    select
+        bought.*,
+        coalesce(
+            bought.days >= 3 and orders.last_order_on - bought.last_on >= 28
+            and (orders.last_order_on - bought.last_on) * (bought.days - 1) > 2 * (bought.last_on - bought.first_on),
+            false
+        ) as is_left
+    from client_departments_365d as bought
+    inner join orders on bought.client_id = orders.client_id and bought.as_of_date = orders.as_of_date
 ),
 
 departments as (
@@ -77,8 +95,12 @@ departments as (
         cast(sum(is_bought_365d) as bigint) as lines_bought_365d,
         count(bought_180d) as departments_180d,
         {{ ratio('max(greatest(bought_180d, 0))', 'sum(greatest(bought_180d, 0))') }} as top_department_share_180d,
-        {{ largest('department', 'revenue_365d', 'revenue_365d > 0') }} as main_department_365d
-    from client_departments_365d
+        {{ largest('department', 'revenue_365d', 'revenue_365d > 0') }} as main_department_365d,
+        count(case when is_left then 1 end) as left_departments_365d,
+        {{ ratio('sum(case when is_left then greatest(revenue_365d, 0) else 0 end)', 'sum(greatest(revenue_365d, 0))') }}
+            as left_department_share_365d,
+        {{ largest('department', 'revenue_365d', 'is_left and revenue_365d > 0') }} as left_department_365d
+    from client_departments_left
     group by client_id, as_of_date
 ),
 

@@ -87,11 +87,12 @@ sums as (
         'orders': orders,
         'gaps': {
             'order_days_total': 0, 'gap_days_mean': none, 'gap_days_median': none, 'gap_days_sd': none,
-            'gap_days_trend': none,
+            'gap_days_trend': none, 'last_gap_days': none,
         },
         'departments': {
             'lines_bought_365d': 0, 'departments_180d': 0, 'top_department_share_180d': none,
-            'main_department_365d': none,
+            'main_department_365d': none, 'left_departments_365d': 0, 'left_department_share_365d': none,
+            'left_department_365d': none,
         },
         'stores': {'stores_180d': 0},
         'contacts': {

@@ -12,6 +12,7 @@ import yaml
 from factories.dbt_warehouse import PROJECT
 from perennial.core.settings import REPOSITORY, load_settings
 from perennial.pipeline.metric_docs import COMMAND, render
+from perennial.scoring.features import SPOKEN
 
 MODELS = sorted(PROJECT.glob("models/**/*.sql"))
 MARTS = {
@@ -44,8 +45,9 @@ def test_at_least_25_metrics_per_client_are_described():
     assert len([c for c in MARTS["client_metrics"]["columns"] if c["name"] not in keys]) >= 25
 
 
-def test_features_are_keys_and_numbers():
+def test_features_are_keys_numbers_and_the_names_that_reasons_say():
     types = {column["name"]: column["data_type"] for column in MARTS["client_features"]["columns"]}
+    assert [types.pop(name) for name in SPOKEN] == ["text"]
     assert [types.pop(name) for name in ("client_id", "as_of_date")] == ["text", "date"]
     assert set(types.values()) == {"bigint", "double precision"}
 

@@ -266,7 +266,10 @@ def _scores(
     if not used:
         return
     history_start = DayFeatures(published, as_of).history_start
-    names = sorted({name for model in used for name in model.scorer.feature_names})
+    from perennial.scoring.features import SPOKEN
+
+    held = {name for name, _ in published.tables()[FEATURES]}
+    names = sorted({name for model in used for name in model.scorer.feature_names} | (held & set(SPOKEN)))
     planned = budget_from([model.stored.score for model in used]) if share else None
     for batch in _features(published, as_of, names):
         for model in used:
@@ -280,13 +283,14 @@ def _scores(
 def _score_chunk(model: _Used, batch: pa.RecordBatch, history_start: date) -> pa.RecordBatch:
     import numpy as np
 
-    from perennial.scoring.features import to_matrix
+    from perennial.scoring.features import SPOKEN, to_matrix
     from perennial.scoring.threads import one_thread
 
     matrix = to_matrix(batch, model.scorer.feature_names, history_start)
+    spoken = {name: batch.column(name).to_pylist() for name in SPOKEN if name in batch.schema.names}
     with one_thread():  # the same sums on every machine; and waiting threads cost more than they help
         scored = model.scorer.score(matrix)
-        reasons = model.explainer.explain(matrix, scored) if model.explainer else [None] * len(matrix)
+        reasons = model.explainer.explain(matrix, scored, spoken) if model.explainer else [None] * len(matrix)
     digits = _MONEY_DIGITS if model.stored.score.startswith("value_") else _DIGITS.get(model.stored.score, 6)
     rows = len(matrix)
     columns = [

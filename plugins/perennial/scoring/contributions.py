@@ -33,6 +33,8 @@ _WORDS = {
     **dict.fromkeys(("revenue", "average", "units", "lines"), "spend"),
     "btyd": "rhythm",
     "department": "departments",
+    "left": "left",
+    "returns": "returns",
 }
 _EVEN = re.compile("orders_(trend|momentum|change)_")
 _TINY = 1e-9

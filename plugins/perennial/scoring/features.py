@@ -24,6 +24,7 @@ Matrix = npt.NDArray[np.float64]
 FeatureSchema = list[tuple[str, str]]  # (name, kind), in the table's order; kind: number | boolean | <Arrow type>
 
 KEYS = ("client_id", "as_of_date")
+SPOKEN = ("left_department_365d",)  # names for the words of reasons: no model reads them
 HISTORY = "history_days"  # the matrix's last column: days of the shop's history at the row's date
 RATE_DAYS = 28  # additive windows are read as "per 28 days"
 
@@ -46,8 +47,8 @@ def kind_of(arrow_type: pa.DataType) -> str:
 
 
 def feature_schema(schema: pa.Schema, *, without: Sequence[str] = ()) -> FeatureSchema:
-    """Name and kind of every column but the keys and those named."""
-    apart = {*KEYS, *without}
+    """Name and kind of every column but the keys, what is there for words alone, and those named."""
+    apart = {*KEYS, *SPOKEN, *without}
     return [(field.name, kind_of(field.type)) for field in schema if field.name not in apart]
 
 

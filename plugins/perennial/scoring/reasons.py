@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from perennial.scoring.contributions import Contributions, kind_of_group
 from perennial.scoring.features import Matrix, month_window
 from perennial.scoring.scorer import Scored, Scorer
-from perennial.scoring.words import Facts
+from perennial.scoring.words import Facts, Spoken
 
 MOST = 3
 _LEAST_LOG_ODDS = 0.05
@@ -41,6 +42,8 @@ def groups_of(keys: list[str], names: tuple[str, ...]) -> list[Group]:
         "spend": Facts.spend,
         "tenure": Facts.tenure,
         "returned": Facts.returns,
+        "returns": Facts.sent_back,
+        "left": Facts.left,
     }
     if month_window(names, "orders"):
         known["pace"] = Facts.pace
@@ -55,6 +58,10 @@ def _about(name: str) -> Callable[[Facts, int], str]:
     return lambda facts, i: facts.about(name, i)
 
 
+def _of_rows(spoken: Spoken, rows: npt.NDArray[np.int64]) -> Spoken:
+    return {name: [names[row] for row in rows.tolist()] for name, names in spoken.items()}
+
+
 class Explainer:
     """Gives reasons for a scorer. Amounts are shown in `currency`."""
 
@@ -64,12 +71,15 @@ class Explainer:
         self._contributions = Contributions(scorer.model)
         self.groups = groups_of(self._contributions.groups, scorer.feature_names)
 
-    def explain(self, X: Matrix, scored: Scored) -> list[str | None]:
-        """Per row a JSON list of up to three sentences, strongest first; None where there is no score."""
+    def explain(self, X: Matrix, scored: Scored, spoken: Spoken | None = None) -> list[str | None]:
+        """Per row a JSON list of up to three sentences, strongest first; None where there is no score.
+
+        `spoken`: by column, a name per row for the words (`features.SPOKEN`).
+        """
         texts: list[str | None] = [None] * len(X)
         buyers = np.flatnonzero(scored.given)
         if len(buyers):
-            for row, sentences in zip(buyers, self._of_buyers(X[buyers]), strict=True):
+            for row, sentences in zip(buyers, self._of_buyers(X[buyers], _of_rows(spoken or {}, buyers)), strict=True):
                 texts[row] = json.dumps(sentences, ensure_ascii=False)
         return texts
 
@@ -81,9 +91,9 @@ class Explainer:
             return moved, model.shown(link)[:, None] - model.shown(link[:, None] - moved)
         return moved, link[:, None] * -np.expm1(-np.clip(moved, -_FAR, _FAR))
 
-    def _of_buyers(self, X: Matrix) -> list[list[str]]:
+    def _of_buyers(self, X: Matrix, spoken: Spoken) -> list[list[str]]:
         moved, effect = self.contributions(X)
-        facts = Facts(X, self.scorer.feature_names, self.scorer.reference or {}, self.currency)
+        facts = Facts(X, self.scorer.feature_names, self.scorer.reference or {}, self.currency, spoken)
         least = _LEAST_LOG_ODDS if self.scorer.is_probability else _LEAST_SHARE
         order = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :MOST]
         counts = np.take_along_axis(np.abs(moved), order, axis=1) >= least

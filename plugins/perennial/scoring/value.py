@@ -21,6 +21,7 @@ VALUE_CANDIDATES: tuple[Candidate, ...] = ("blend", "linear", "boosting", "two_s
 _TINY = 1e-9
 _MAX_FACTOR = 2.0
 _MIN_SPENDERS = 50
+_TAIL = 0.1  # of the clients on either side of an interval of 80 %
 _BLENDED = ("linear", "boosting", "btyd")
 
 
@@ -86,8 +87,8 @@ class ValueModel(RegressorMixin, BaseEstimator):
     Poisson deviance, `two_stage` is `Spending`, `btyd` what buy-till-you-die models expect, and `blend` the mean of
     linear, boosting and btyd, each at the level of the rows it was fitted on. Robust to a few giants: in `fit`, a value
     above 20 times the 95th percentile of the positive ones is cut there, and nothing is extrapolated beyond what was
-    seen. `calibrate` learns a factor for the level, and the 80 % interval as the 10th and 90th percentile of actual
-    over predicted within classes of the prediction, from out-of-time rows; `settle` moves the level to the season.
+    seen. `calibrate` learns a factor for the level, and the 80 % interval from percentiles of actual over
+    predicted within classes of the prediction, from out-of-time rows; `settle` moves the level to the season.
     Attributes: `members_`, `levels_`, `factor_`, `season_`, `edges_`, `low_`, `high_`, `target_cap_`.
     """
 
@@ -252,13 +253,23 @@ def _robust_cap(values: Matrix) -> float:
 
 
 def _interval_table(predicted: Matrix, actual: Matrix) -> tuple[Matrix, Matrix, Matrix]:
-    """Edges between at most ten classes of the prediction (50 clients or more each), ratios at 10 % and 90 %."""
+    """Edges between at most ten classes of the prediction (50 clients or more each), ratios that hold 80 % of each.
+
+    From the 10th to the 90th percentile, or, where a tenth or more spent nothing, from 0 to the 80th: nobody lies below
+    nothing, and an interval that began there and left out the highest tenth alone would hold 90 %.
+    """
     classes = int(np.clip(len(predicted) // 50, 1, 10))
     edges = np.unique(np.quantile(predicted, np.linspace(0, 1, classes + 1)[1:-1]))
     place = np.searchsorted(edges, predicted, side="right")
     ratio = actual / np.maximum(predicted, _TINY)
-    rows: list[Any] = [
-        np.quantile(ratio[place == k], [0.1, 0.9]) if (place == k).any() else (0.0, 1.0) for k in range(len(edges) + 1)
-    ]
-    low, high = np.array(rows).T
+    low, high = np.array([_middle_80(ratio[place == k]) for k in range(len(edges) + 1)]).T
     return edges, low, high
+
+
+def _middle_80(ratio: Matrix) -> tuple[float, float]:
+    if not len(ratio):
+        return 0.0, 1.0
+    if float((ratio <= 0).mean()) >= _TAIL:
+        return 0.0, float(np.quantile(ratio, 1 - 2 * _TAIL))
+    low, high = np.quantile(ratio, [_TAIL, 1 - _TAIL])
+    return float(low), float(high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,11 +14,21 @@ _MUCH = 1.5  # a pace that differs by less from the own year is not told
 _SEVERAL = 4  # orders, below which a year has no pace
 _MONTHS = 60  # days that still are "the last weeks"
 
+Spoken = Mapping[str, Sequence[str | None]]  # by column (`features.SPOKEN`): a name per row
+
 
 class Facts:
     """The features of a chunk of clients, the median client they are compared with, and the currency of amounts."""
 
-    def __init__(self, X: Matrix, names: tuple[str, ...], reference: dict[str, float], currency: str) -> None:
+    def __init__(
+        self,
+        X: Matrix,
+        names: tuple[str, ...],
+        reference: dict[str, float],
+        currency: str,
+        spoken: Spoken | None = None,
+    ) -> None:
+        self.spoken = spoken or {}
         self.columns = {name: X[:, i] for i, name in enumerate((*names, HISTORY))}
         self.names = names
         self.reference = reference
@@ -98,6 +109,28 @@ class Facts:
             return self.about(next(n for n in self.names if n.startswith("returned")), i)
         typical = self.reference["returned_share_365d"]
         return f"returned {share[i]:.0%} of what was bought in 365 days; a typical client {typical:.0%}"
+
+    def sent_back(self, i: int) -> str:
+        """Whether something came back after the last two orders."""
+        after = self.columns["returns_after_last_2_orders"][i]
+        if after >= 2:  # noqa: PLR2004
+            return "something came back after each of the last two orders"
+        return (
+            "something came back after one of the last two orders" if after >= 1 else "kept the last two orders whole"
+        )
+
+    def left(self, i: int) -> str:
+        """Departments that the client has stopped buying from, the largest by name where it is known."""
+        share = self.columns.get("left_department_share_365d")
+        part = 0.0 if share is None or np.isnan(share[i]) else float(share[i])
+        if part <= 0:
+            return "still buys in every department of the year"
+        named = self.spoken.get("left_department_365d")
+        where = (named[i] if named else None) or "a department"
+        count = self.columns.get("left_departments_365d")
+        more = 0 if count is None else int(count[i]) - 1
+        others = f" and {more} more, together" if more > 0 else ","
+        return f"stopped buying in {where}{others} {part:.0%} of the year's spend"
 
     def frequency(self, i: int) -> str:
         """Orders of a quarter, or of all time, beside the median client's."""

@@ -7,6 +7,7 @@ import re
 from itertools import permutations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -185,3 +186,48 @@ def test_a_client_without_a_score_has_no_reasons(explainer, today):
     texts = explainer.explain(x, explainer.scorer.score(x))
     assert texts[0] is None
     assert isinstance(texts[1], str)
+
+
+@pytest.fixture(scope="module")
+def leaving(labelled, trainer):
+    """A shop whose clients leave after returns, and after they stop a department: an explainer that has learned it."""
+    rows, today = labelled
+    random = np.random.default_rng(5)
+
+    def told(table):
+        returned, left = random.integers(0, 3, table.num_rows), random.random(table.num_rows) < 0.3
+        share = np.where(left, 0.1 + 0.5 * random.random(table.num_rows), 0.0)
+        more = {
+            "returns_after_last_2_orders": returned.astype(float),
+            "left_departments_365d": left.astype(float),
+            "left_department_share_365d": share,
+        }
+        label = table.column("bought_next_churn_horizon").to_numpy(zero_copy_only=False).copy()
+        label[(returned == 2) | (share > 0.3)] *= random.random(int(((returned == 2) | (share > 0.3)).sum())) < 0.2
+        table = table.drop_columns(["bought_next_churn_horizon"])
+        for name, values in {**more, "bought_next_churn_horizon": label}.items():
+            table = table.append_column(name, pa.array(values, from_pandas=True))
+        return table
+
+    return Explainer(trainer.train(trainer.churn, told(rows), told(today)).scorer, currency="USD")
+
+
+def test_returned_orders_are_told_when_the_last_two_orders_come_back_and_not_before(leaving):
+    typical = {"left_departments_365d": 0, "left_department_share_365d": 0}
+    kept = _client(leaving, returns_after_last_2_orders=0, **typical)
+    returned = _client(leaving, returns_after_last_2_orders=2, **typical)
+    assert not any("came back" in reason for reason in _reasons(leaving, kept))
+    told = "something came back after each of the last two orders (risk +"
+    assert any(reason.startswith(told) for reason in _reasons(leaving, returned))
+    assert leaving.scorer.model.link(returned) > leaving.scorer.model.link(kept) + 0.5
+
+
+def test_a_department_that_is_no_more_bought_from_is_told_by_its_name(leaving):
+    buying = _client(leaving, returns_after_last_2_orders=0, left_departments_365d=0, left_department_share_365d=0)
+    stopped = _client(leaving, returns_after_last_2_orders=0, left_departments_365d=2, left_department_share_365d=0.42)
+    scored = leaving.scorer.score(stopped)
+    (text,) = leaving.explain(stopped, scored, {"left_department_365d": ["Dairy"]})
+    told = "stopped buying in Dairy and 1 more, together 42% of the year's spend (risk +"
+    assert any(reason.startswith(told) for reason in json.loads(text))
+    assert any(reason.startswith("stopped buying in a department") for reason in _reasons(leaving, stopped))
+    assert not any("stopped buying" in reason for reason in _reasons(leaving, buying))

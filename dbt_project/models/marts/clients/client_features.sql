@@ -23,6 +23,21 @@ rated as (
 
 {{ recent_measures() }},
 
+sent_back as (
+    select
+        measures.client_id,
+        measures.as_of_date,
+        count(distinct days.ordered_on > measures.last_order_on) as order_days
+    from {{ ref('int_client_days') }} as days
+    inner join measures
+        on
+            days.client_id = measures.client_id
+            and days.ordered_on <= measures.as_of_date
+            and days.ordered_on > measures.last_order_on - cast(coalesce(measures.last_gap_days, 0) as integer)
+    where days.returned_amount > 0
+    group by measures.client_id, measures.as_of_date
+),
+
 final as (
     select
         measures.client_id,
@@ -58,8 +73,12 @@ final as (
         measures.gap_days_median,
         measures.gap_days_sd,
         measures.recency_over_gap,
+        coalesce(sent_back.order_days, 0) as returns_after_last_2_orders,
         measures.departments_180d,
         measures.top_department_share_180d,
+        measures.left_departments_365d,
+        measures.left_department_share_365d,
+        measures.left_department_365d,
         measures.stores_180d,
         measures.campaign_contacts_90d,
         measures.campaign_contacts_total,
@@ -68,6 +87,7 @@ final as (
         measures.redemptions_total
     from measures
     left join recent on measures.client_id = recent.client_id and measures.as_of_date = recent.as_of_date
+    left join sent_back on measures.client_id = sent_back.client_id and measures.as_of_date = sent_back.as_of_date
     where measures.orders_total > 0
 )
 
