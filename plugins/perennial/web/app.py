@@ -1,11 +1,13 @@
-"""The app that Airflow's API server mounts at /perennial: pages behind Airflow's sign-in, webhooks behind their own."""
+"""The app that Airflow's API server mounts at /perennial: pages behind Airflow's sign-in, the rest behind its own."""
 
 from __future__ import annotations
 
 from fastapi import FastAPI
 
+from perennial.web.feedback_hooks import create_feedback_hooks
 from perennial.web.hooks import create_hooks
 from perennial.web.pages import create_pages
+from perennial.web.unsubscribe import create_unsubscribe
 
 
 def create_app() -> FastAPI:
@@ -14,4 +16,6 @@ def create_app() -> FastAPI:
 
     app = create_pages(SIGNED_IN, login_url)
     app.mount("/hooks", create_hooks(ServerConnections()))
+    app.mount("/feedback", create_feedback_hooks(ServerConnections()))
+    app.mount("/unsubscribe", create_unsubscribe(ServerConnections()))
     return app

@@ -34,6 +34,7 @@ from perennial.pipeline.quarantine import refused_batches
 from perennial.web.docs_sites import file_of, pages_of_batch, sites
 
 _HERE = Path(__file__).parent
+STYLE = _HERE / "style.css"
 _PER_PAGE = 50
 _EXAMPLES = 5  # sentences per batch; its own page has them all
 _MOST = 200  # batches of one kind on the page of the quarantine
@@ -192,7 +193,7 @@ def _docs_file(request: Request, path: str) -> Response:
 
 
 def _style() -> Response:
-    return FileResponse(_HERE / "style.css", media_type="text/css", headers=_HEADERS)
+    return FileResponse(STYLE, media_type="text/css", headers=_HEADERS)
 
 
 def _docs_style() -> Response:

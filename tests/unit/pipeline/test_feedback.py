@@ -32,7 +32,10 @@ def noon(monkeypatch):
 @pytest.fixture
 def shop(tmp_path):
     """A shop with two campaigns, of which everyone is a target, and consents."""
-    cards = [published.card("news", channels=["email"]), published.card("survey", channels=["email"], purpose="surveys")]
+    cards = [
+        published.card("news", channels=["email"]),
+        published.card("survey", channels=["email"], purpose="surveys"),
+    ]
     settings = exports.settings_with(tmp_path, *cards)
     exports.consent(settings, IDS)
     exports.consent(settings, IDS, purpose="surveys")
@@ -157,7 +160,8 @@ def test_L9_everyone_who_has_the_address_is_left_out(shop):
     people = [*PEOPLE[:2], exports.person("c2", email="C1@Example.com ")]
     planned(shop, people)
     take_in(shop, told("unsubscribe"))
-    assert withdrawn(shop) and withdrawn(shop, "c2")
+    assert withdrawn(shop)
+    assert withdrawn(shop, "c2")
 
 
 @pytest.mark.parametrize("written", ["c1@müller.example", "C1@xn--mller-kva.example", " c1@MÜLLER.example"])
