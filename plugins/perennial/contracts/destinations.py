@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from perennial.contracts.connections import ConnectionId
 from perennial.contracts.feedback import FeedbackConfig
@@ -49,6 +49,12 @@ class RemoteFilesConfig(FilesConfig):
     kind: Literal["sftp", "s3"]
     url: str
     connection: ConnectionId | None = None  # S3 without one: the machine's own credentials
+
+    @model_validator(mode="after")
+    def _is_its_kind(self) -> RemoteFilesConfig:
+        if not self.url.startswith(f"{self.kind}://"):
+            raise ValueError(f"the url is not of this kind; write {self.kind}://...")
+        return self
 
 
 class ToolConfig(AnyDestination):

@@ -44,10 +44,18 @@ def _tool(place: str) -> Callable[[str, Any, Surroundings], Tool]:
     return make
 
 
+def _remote_folder(name: str, config: Any, around: Surroundings) -> Destination:
+    from perennial.delivery.remote_folder import RemoteFolder
+
+    return RemoteFolder(name, config, around.connections, around.settings.home / "handed")
+
+
 # One constructor per kind: the name in the file, its settings (contracts/destinations.py), what is around it.
 # KINDS are destinations by themselves; TOOLS are handed their lists in chunks by the engine (delivery/engine).
 KINDS: dict[str, Callable[[str, Any, Surroundings], Destination]] = {
     "outbox": lambda name, config, around: OutboxDestination(name, config, around.root),
+    "sftp": _remote_folder,
+    "s3": _remote_folder,
 }
 TOOLS: dict[str, Callable[[str, Any, Surroundings], Tool]] = {
     "mailchimp": _tool("perennial.delivery.tools.mailchimp:Mailchimp"),
