@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,8 @@ def write_config(
 def put(folder: Path, name: str, data: Any) -> Path:
     """Write one file of the config folder: data as YAML, or text as it is."""
     path = folder / "config" / name
-    path.write_text(data if isinstance(data, str) else yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    text = data if isinstance(data, str) else yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -212,11 +214,16 @@ def outcomes(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return _table([dict(row) for row in rows], CAMPAIGN_OUTCOMES)
 
 
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
+
+
 class MemorySession:
     """The `Session` of targeting on DuckDB in memory: what `Published` does, without files."""
 
     def __init__(self, tables: Mapping[str, pa.Table]) -> None:
-        self._connection = duckdb.connect(config={"threads": 1})
+        self._connection = _memory().cursor()  # temporary tables and registered ones are a cursor's own
         self._tables = dict(tables)
         for name, table in tables.items():
             self._connection.register(name, table)

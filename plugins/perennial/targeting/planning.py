@@ -140,12 +140,16 @@ def register_cards(session: Session, due: tuple[Campaign, ...], missing: Mapping
 
 
 def _propose_products(session: Session, due: tuple[Campaign, ...], tables: Tables, flags: Flags, as_of: date) -> None:
-    """Make `t_candidates`, the clients of the cards that propose a product, and `t_next`, what they propose."""
+    """Make `t_candidates`, the clients of the cards that propose a product, and `t_next`, what they propose.
+
+    Nothing where no card proposes one: what goes with what is counted over all that was ever bought.
+    """
+    proposing = [card for card in due if card.next_product != "none"]
+    if not proposing:
+        return
     binder = Binder("due")
-    parts = ["select campaign_id, client_id from t_people cross join p_cards where false"]
-    for card in due:
-        if card.next_product == "none":
-            continue
+    parts = []
+    for card in proposing:
         campaign_id = binder.bind(card.id, "varchar")
         terms = (flags.sql(card.id, AUDIENCE), flags.sql(card.id, OCCASION))
         condition = " and ".join(term for term in terms if term)

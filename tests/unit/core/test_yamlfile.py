@@ -118,3 +118,17 @@ def test_an_empty_file_and_a_choice_misspelled_are_told(tmp_path):
         problem.endswith("'emial' is not one of email, phone, none -> did you mean email?")
         for problem in _problems(tmp_path, text, PolicyFile)
     )
+
+
+def test_a_date_that_does_not_exist_is_told_and_not_raised(tmp_path):
+    path = tmp_path / "a.yml"
+    path.write_text("starts_on: 2017-02-30\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="date that does not exist"):
+        read_yaml(path)
+
+
+def test_a_list_as_a_key_is_told_and_not_raised(tmp_path):
+    path = tmp_path / "a.yml"
+    path.write_text("? [a, b]\n: c\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not YAML"):
+        read_yaml(path)

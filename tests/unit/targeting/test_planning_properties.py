@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
@@ -17,7 +18,9 @@ from factories.published import AS_OF, card, client, facts, outcomes
 from perennial.targeting.facts import SUPPRESSED
 
 CHANNELS = ("email", "sms", "call")
-_TODAY_ONLY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+# Few by default, for each example plans whole days: tests/bench/bench_plan_laws.py runs the same laws over many.
+TIMES = int(os.environ.get("PERENNIAL_EXAMPLES_TIMES", "1"))
+_ANY_DAY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
 clients_strategy = st.lists(
     st.fixed_dictionaries(
@@ -30,7 +33,7 @@ clients_strategy = st.lists(
         }
     ),
     min_size=1,
-    max_size=8,
+    max_size=6,
 ).map(lambda drawn: [client(f"c{i}", **values) for i, values in enumerate(drawn)])
 
 cards_strategy = st.lists(
@@ -55,7 +58,7 @@ cards_strategy = st.lists(
         }
     ),
     min_size=1,
-    max_size=4,
+    max_size=3,
 ).map(lambda drawn: [card(f"k{i}", **values) for i, values in enumerate(drawn)])
 
 caps_strategy = st.lists(
@@ -71,13 +74,13 @@ caps_strategy = st.lists(
 )
 # Most have granted most: what is drawn are the exceptions.
 consents_strategy = st.dictionaries(
-    st.tuples(st.integers(0, 7).map(lambda i: f"c{i}"), st.sampled_from(CHANNELS)),
+    st.tuples(st.integers(0, 5).map(lambda i: f"c{i}"), st.sampled_from(CHANNELS)),
     st.sampled_from(["missing", "withdrawn"]),
     max_size=8,
 ).map(
     lambda exceptions: [
         (who, channel, exceptions.get((who, channel), "granted"))
-        for who in (f"c{i}" for i in range(8))
+        for who in (f"c{i}" for i in range(6))
         for channel in CHANNELS
         if exceptions.get((who, channel)) != "missing"
     ]
@@ -132,12 +135,12 @@ def limits_are_kept(day: Decided, cards: list[dict[str, Any]]) -> None:
         assert limit is None or sent[one["id"]] <= limit
 
 
-@settings(max_examples=12, **_TODAY_ONLY)
+@settings(max_examples=5 * TIMES, **_ANY_DAY)
 @given(clients_strategy, cards_strategy, caps_strategy, consents_strategy)
 def test_L7_L9_L10_hold_on_every_day_of_a_growing_history(clients, cards, caps, consents):
     sent: list[tuple[str, str, str, date]] = []
     held: list[dict[str, Any]] = []
-    for offset in range(4):
+    for offset in range(3):
         as_of = AS_OF + timedelta(days=offset)
         ledger = facts(as_of=as_of, consents=consents, contacts=sent)
         day = decide_day(
@@ -153,7 +156,7 @@ def test_L7_L9_L10_hold_on_every_day_of_a_growing_history(clients, cards, caps, 
         no_cap_is_exceeded(contacts, caps)
 
 
-@settings(max_examples=8, **_TODAY_ONLY)
+@settings(max_examples=4 * TIMES, **_ANY_DAY)
 @given(clients_strategy, cards_strategy, caps_strategy, consents_strategy, st.randoms(use_true_random=False))
 def test_L2_the_order_of_clients_cards_and_facts_decides_nothing(clients, cards, caps, consents, chance):
     first = decide_day(clients, cards, ledger=facts(consents=consents), caps=caps)
@@ -162,7 +165,7 @@ def test_L2_the_order_of_clients_cards_and_facts_decides_nothing(clients, cards,
     assert decide_day(clients, cards, ledger=facts(consents=consents), caps=caps).rows == first.rows
 
 
-@settings(max_examples=8, **_TODAY_ONLY)
+@settings(max_examples=4 * TIMES, **_ANY_DAY)
 @given(clients_strategy, cards_strategy, caps_strategy, consents_strategy, st.sampled_from([0.0, 200.0, 999.0]))
 def test_L8_one_more_client_changes_no_others_arm(clients, cards, caps, consents, value):
     before = decide_day(clients, cards, ledger=facts(consents=consents), caps=caps)
@@ -174,7 +177,7 @@ def test_L8_one_more_client_changes_no_others_arm(clients, cards, caps, consents
         assert row["arm"] is None or now is None or now == row["arm"]
 
 
-@settings(max_examples=8, **_TODAY_ONLY)
+@settings(max_examples=6 * TIMES, **_ANY_DAY)
 @given(clients_strategy, cards_strategy, st.integers(1, 2))
 def test_the_allocation_is_worth_what_a_solver_finds(clients, cards, contacts):
     """A stable matching is not asked for: a client may get her second campaign where the first helps another more."""
@@ -219,7 +222,7 @@ policy_strategy = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=4, **_TODAY_ONLY)
+@settings(max_examples=3 * TIMES, **_ANY_DAY)
 @given(clients_strategy, cards_strategy, caps_strategy, gaps_strategy, policy_strategy)
 def test_gaps_budgets_and_suppressions_hold_on_every_day_and_planning_again_gives_the_same(
     clients, cards, caps, gaps, policy
