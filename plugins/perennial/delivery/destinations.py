@@ -59,6 +59,8 @@ KINDS: dict[str, Callable[[str, Any, Surroundings], Destination]] = {
 }
 TOOLS: dict[str, Callable[[str, Any, Surroundings], Tool]] = {
     "mailchimp": _tool("perennial.delivery.tools.mailchimp:Mailchimp"),
+    "brevo": _tool("perennial.delivery.tools.brevo:Brevo"),
+    "listmonk": _tool("perennial.delivery.tools.listmonk:Listmonk"),
 }
 
 

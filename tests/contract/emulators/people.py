@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 from contract.emulators.server import Emulator
@@ -52,6 +53,9 @@ class MailingEmulator(Emulator):
         """Move the tool's clock (a second, unless told otherwise)."""
         self.now += timedelta(**(by or {"seconds": 1}))
         return self.now
+
+    def own_headers(self) -> dict[str, str]:
+        return {"Date": format_datetime(self.now, usegmt=True)}
 
     def give(
         self, address: str, *, withdrew: str | None = None, on: str | None = None, fields: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ call of that route, `times=2` the next two, `after=1` the one after the next. Wh
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import threading
@@ -20,6 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from aiohttp import web
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
 
 from contract.emulators.specification import Specification, specification
 
@@ -171,6 +174,10 @@ class Emulator:
         """None where the caller may come in, else the answer."""
         return None
 
+    def own_headers(self) -> dict[str, str]:
+        """What stands in every answer."""
+        return {}
+
     def too_many(self, fault: TooMany) -> Answer:
         """How this vendor says 429."""
         headers = {} if fault.retry_after is None else {fault.header: str(fault.retry_after)}
@@ -204,7 +211,7 @@ class Emulator:
         if isinstance(fault, Resets):
             assert request.transport is not None
             request.transport.abort()
-        return web.Response(body=answer.data, status=answer.status, headers=answer.headers)
+        return web.Response(body=answer.data, status=answer.status, headers={**self.own_headers(), **answer.headers})
 
     async def _asked(self, request: web.Request, body: bytes) -> Asked:
         path = request.rel_url.raw_path
@@ -215,10 +222,7 @@ class Emulator:
             matched = expression.fullmatch(path)
             if method == request.method and matched and (not found or pattern.count("{") < found.count("{")):
                 found, ids = f"{method} {pattern}", {k: _unquoted(v) for k, v in matched.groupdict().items()}
-        form = {}
-        if request.content_type in ("multipart/form-data", "application/x-www-form-urlencoded"):
-            for name, value in (await request.post()).items():
-                form[name] = value.file.read() if isinstance(value, web.FileField) else value
+        form = _form(request.headers.get("Content-Type", ""), body)
         return Asked(request.method, path, found, ids, dict(request.query), dict(request.headers), body, form)
 
     def _answer(self, asked: Asked, request: web.Request, fault: Any) -> Answer:
@@ -288,6 +292,14 @@ class Emulator:
                 one[2] -= 1
                 return one[3]
         return None
+
+
+def _form(content_type: str, body: bytes) -> dict[str, Any]:
+    kind, options = parse_options_header(content_type)
+    if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        return {}
+    _, fields, files = FormDataParser().parse(io.BytesIO(body), kind, len(body), options)
+    return {**fields.to_dict(), **{name: file.read() for name, file in files.items()}}
 
 
 def _unquoted(text: str) -> str:

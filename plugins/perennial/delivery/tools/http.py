@@ -106,7 +106,7 @@ class Api:
     """The calls of one account. Opens nothing until the first call; `close` ends what the calls opened.
 
     `name` is the destination's name. Calls of all objects of one account (`base_url` and headers) in this process
-    share `limits.calls_per_second`.
+    share `limits.calls_per_second`; `pool` names calls that the vendor counts apart.
     """
 
     def __init__(
@@ -118,11 +118,12 @@ class Api:
         limits: Limits,
         manners: Manners | None = None,
         is_busy: Callable[[Reply], bool] = never_busy,
+        pool: str = "",
     ) -> None:
         self._name, self._base, self._limits, self._is_busy = name, base_url.rstrip("/"), limits, is_busy
         self._headers = {"Accept": "application/json", "User-Agent": "perennial", **headers}
         self._manners = manners or Manners()
-        account = hashlib.sha256(repr((self._base, sorted(headers.items()))).encode()).hexdigest()
+        account = hashlib.sha256(repr((self._base, sorted(headers.items()), pool)).encode()).hexdigest()
         self._bucket = bucket_of(account, limits.calls_per_second, self._manners.monotonic)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

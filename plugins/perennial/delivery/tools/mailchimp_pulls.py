@@ -10,6 +10,7 @@ from perennial.core import clock
 from perennial.delivery.tools.accounts import moment
 from perennial.delivery.tools.events import event_id
 from perennial.delivery.tools.records import FeedbackEvent, FeedbackKind, Withdrawal
+from perennial.delivery.tools.words import bare_link
 
 if TYPE_CHECKING:
     from perennial.delivery.tools.mailchimp import Mailchimp
@@ -125,7 +126,7 @@ def _activity(campaign: str, person: Mapping[str, Any], title: str | None) -> It
         if one["action"] == "bounce":
             kind = "hard_bounce" if one.get("type") == "hard" else "soft_bounce"
         if kind is not None:
-            detail = one.get("url") if kind == "click" else one.get("type")
+            detail = bare_link(one.get("url")) if kind == "click" else one.get("type")
             yield _event(kind, campaign, person["email_address"], moment(one["timestamp"]), title, detail=detail)
 
 

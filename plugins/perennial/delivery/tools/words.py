@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 _ADDRESS = re.compile(r"[^\s\"'<>()\[\]{},;:|=]+@[^\s\"'<>()\[\]{},;:|]+")
 _NUMBER = re.compile(r"\+?\d[\d\s().-]{5,}\d")
@@ -17,6 +18,14 @@ def masked(text: str) -> str:
     for pattern in (_ADDRESS, _QUOTED, _NUMBER):
         text = pattern.sub("***", text)
     return " ".join(text.replace("\x00", " ").split())[:_LONGEST]
+
+
+def bare_link(link: str | None) -> str | None:
+    """A link without what may name a person: no query, no fragment, no login."""
+    if not link:
+        return None
+    parts = urlsplit(link)
+    return masked(f"{parts.scheme}://{parts.hostname or ''}{parts.path}")
 
 
 def code_in(given: Any) -> str:
