@@ -8,10 +8,12 @@ import pyarrow as pa
 # `response_<campaign>` of every card. A score of ours is added here.
 DECLARED_SCORES = ("churn_risk", "value_90d", "value_182d", "value_365d", "next_purchase_days", "client_budget")
 RESPONSE_PREFIX = "response_"
+# Texts that rules may name beside a score: what raises it most.
+REASONS_OF = {"churn_reason": "churn_risk"}
 
 # One row per client, date and score. `score` in churn is a probability, in value_90d an amount in the company's
 # currency; `low` and `high` an 80 % interval where the model has one, else null; `reasons` a JSON list of short
-# sentences, strongest first.
+# sentences, strongest first; `reason` the group of features that raises the score most: silence, pace, spend, ...
 CLIENT_SCORES = pa.schema(
     [
         pa.field("client_id", pa.string(), nullable=False),
@@ -22,6 +24,7 @@ CLIENT_SCORES = pa.schema(
         pa.field("high", pa.float64()),
         pa.field("model_version", pa.string(), nullable=False),
         pa.field("reasons", pa.string()),
+        pa.field("reason", pa.string()),
     ]
 )
 

@@ -18,7 +18,10 @@ def budget_from(scores: list[str]) -> str | None:
 
 def budgets(values: pa.RecordBatch, share: float) -> pa.RecordBatch:
     """`client_budget` of the clients with a value: what one may cost within that value's horizon."""
-    changed = {"score": pa.array([BUDGET] * values.num_rows), "reasons": pa.nulls(values.num_rows, pa.string())}
+    changed = {
+        "score": pa.array([BUDGET] * values.num_rows),
+        **dict.fromkeys(("reasons", "reason"), pa.nulls(values.num_rows, pa.string())),
+    }
     changed |= {n: pc.round(pc.multiply(values.column(n), share), _DIGITS) for n in ("value", "low", "high")}
     columns = [changed.get(name, values.column(name)) for name in values.schema.names]
     return pa.RecordBatch.from_arrays(columns, schema=values.schema)

@@ -290,7 +290,8 @@ def _score_chunk(model: _Used, batch: pa.RecordBatch, history_start: date) -> pa
     spoken = {name: batch.column(name).to_pylist() for name in SPOKEN if name in batch.schema.names}
     with one_thread():  # the same sums on every machine; and waiting threads cost more than they help
         scored = model.scorer.score(matrix)
-        reasons = model.explainer.explain(matrix, scored, spoken) if model.explainer else [None] * len(matrix)
+        nothing = [None] * len(matrix)
+        reasons, mains = model.explainer.told(matrix, scored, spoken) if model.explainer else (nothing, nothing)
     digits = _MONEY_DIGITS if model.stored.score.startswith("value_") else _DIGITS.get(model.stored.score, 6)
     rows = len(matrix)
     columns = [
@@ -300,6 +301,7 @@ def _score_chunk(model: _Used, batch: pa.RecordBatch, history_start: date) -> pa
         *(pa.array(np.round(v, digits), from_pandas=True) for v in (scored.value, scored.low, scored.high)),
         pa.array([model.stored.model_version] * rows),
         pa.array(reasons, pa.string()),
+        pa.array(mains, pa.string()),
     ]
     table = pa.RecordBatch.from_arrays(columns, schema=CLIENT_SCORES)
     return table.filter(pa.array(scored.given))

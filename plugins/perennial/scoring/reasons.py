@@ -76,12 +76,20 @@ class Explainer:
 
         `spoken`: by column, a name per row for the words (`features.SPOKEN`).
         """
+        return self.told(X, scored, spoken)[0]
+
+    def told(
+        self, X: Matrix, scored: Scored, spoken: Spoken | None = None
+    ) -> tuple[list[str | None], list[str | None]]:
+        """What `explain` gives, and per row the key of the group that raises the score most; None where none does."""
         texts: list[str | None] = [None] * len(X)
+        mains: list[str | None] = [None] * len(X)
         buyers = np.flatnonzero(scored.given)
         if len(buyers):
-            for row, sentences in zip(buyers, self._of_buyers(X[buyers], _of_rows(spoken or {}, buyers)), strict=True):
-                texts[row] = json.dumps(sentences, ensure_ascii=False)
-        return texts
+            sentences, keys = self._of_buyers(X[buyers], _of_rows(spoken or {}, buyers))
+            for row, said, key in zip(buyers, sentences, keys, strict=True):
+                texts[row], mains[row] = json.dumps(said, ensure_ascii=False), key
+        return texts, mains
 
     def contributions(self, X: Matrix) -> tuple[Matrix, Matrix]:
         """Rows x groups: how far each moves the model's own scale (log-odds, or log of money), and the score itself."""
@@ -91,14 +99,17 @@ class Explainer:
             return moved, model.shown(link)[:, None] - model.shown(link[:, None] - moved)
         return moved, link[:, None] * -np.expm1(-np.clip(moved, -_FAR, _FAR))
 
-    def _of_buyers(self, X: Matrix, spoken: Spoken) -> list[list[str]]:
+    def _of_buyers(self, X: Matrix, spoken: Spoken) -> tuple[list[list[str]], list[str | None]]:
         moved, effect = self.contributions(X)
         facts = Facts(X, self.scorer.feature_names, self.scorer.reference or {}, self.currency, spoken)
         least = _LEAST_LOG_ODDS if self.scorer.is_probability else _LEAST_SHARE
         order = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :MOST]
         counts = np.take_along_axis(np.abs(moved), order, axis=1) >= least
         effects = np.take_along_axis(effect, order, axis=1)
-        return [
+        most = moved.argmax(axis=1)
+        raises = moved.max(axis=1) >= least
+        keys = [self.groups[g].key if up else None for g, up in zip(most.tolist(), raises.tolist(), strict=True)]
+        sentences = [
             [
                 f"{self.groups[g].words(facts, i)} ({self._effect(e)})"
                 for g, e, counted in zip(order[i], effects[i].tolist(), counts[i], strict=True)
@@ -106,6 +117,7 @@ class Explainer:
             ]
             for i in range(len(X))
         ]
+        return sentences, keys
 
     def _effect(self, effect: float) -> str:
         if not self.scorer.is_probability:

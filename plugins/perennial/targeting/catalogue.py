@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from perennial.contracts.scores import DECLARED_SCORES, RESPONSE_PREFIX
+from perennial.contracts.scores import DECLARED_SCORES, REASONS_OF, RESPONSE_PREFIX
 from perennial.core.yamlfile import read_yaml
 
 Kind = Literal["number", "text", "date", "boolean"]
@@ -64,7 +64,8 @@ class Catalogue(Mapping[str, Name]):
     @property
     def scores(self) -> tuple[str, ...]:
         """The names that are scores, in order."""
-        return tuple(sorted(name for name, known in self.names.items() if known.table == SCORES_TABLE))
+        found = (name for name, known in self.names.items() if known.table == SCORES_TABLE and name not in REASONS_OF)
+        return tuple(sorted(found))
 
     def with_responses(self, campaigns: Iterable[str]) -> Catalogue:
         """With the score of each campaign's response, which is there once it has been learned."""
@@ -78,6 +79,7 @@ def catalogue_of(tables: Tables, scores: Iterable[str] = DECLARED_SCORES) -> Cat
     Keys are left out. `scores` are names even on a day that has none: plan then refuses by `score_missing`.
     """
     names: dict[str, Name] = {score: Name("number", SCORES_TABLE) for score in scores}
+    names |= {reason: Name("text", SCORES_TABLE) for reason, score in REASONS_OF.items() if score in names}
     for table in (METRICS, CLIENTS):
         for column, sql_type in tables.get(table, ()):
             kind = kind_of(sql_type)

@@ -6,7 +6,7 @@ and channel are those that a plan would find. Of many clients every n-th is take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -30,17 +30,22 @@ Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 SAMPLE_CLIENTS = 20_000
 # What refuses for one day only, or because of who was contacted before: in the coming days it may not.
-_PASSING = "rule in ('cool_down', 'quiet_day') or step in ('allocated', 'assigned')"
+_PASSING = "rule in ('cool_down', 'quiet_day', 'quiet_hours', 'step_not_due') or step in ('allocated', 'assigned')"
 _BEGINS = ("cap_", "gap_", "exclusive_")
+_STEPS = pa.schema([("campaign_id", pa.string()), ("step_id", pa.string()), ("place", pa.int32())])
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Client and card for each who may be addressed, with what a contact is worth and costs, and its channel."""
+    """Client and card for each who may be addressed, with what a contact is worth and costs, and its channel.
+
+    `step`: the place of the series' next step, 0 for other cards.
+    """
 
     client: Ints
     card: Ints
     channel: Ints
+    step: Ints
     value: Floats
     cost: Floats
 
@@ -74,7 +79,9 @@ def look_ahead(
     `start` is the facts' day, of which nothing was planned yet, or the day after it, which counts what was.
     """
     always = tuple(_always(card) for card in targeting.campaigns)
-    decide(session, replace(targeting, campaigns=always), tables, replace(facts, kept=facts.kept.slice(0, 0)))
+    rules = {name: replace(rules, occasion=None) for name, rules in targeting.card_rules.items()}
+    today = replace(targeting, campaigns=always, card_rules=rules)
+    decide(session, today, tables, replace(facts, kept=facts.kept.slice(0, 0)))
     everyone = count(session, "t_people")
     every = max(1, -(-everyone // SAMPLE_CLIENTS))
     channels = tuple(sorted(targeting.policy.channels))
@@ -100,8 +107,8 @@ def look_ahead(
 
 def _always(card: Campaign) -> Campaign:
     """The card as if it were due today for all of its audience, whatever its limits."""
-    free = {"schedule": Schedule(), "series": None, "starts_on": None, "ends_on": None, "max_contacts_per_day": None}
-    return card.model_copy(update={**free, "pilot": None})
+    free = {"schedule": Schedule(), "starts_on": None, "ends_on": None, "max_contacts_per_day": None, "pilot": None}
+    return card.model_copy(update=free)
 
 
 def _may_be_addressed() -> str:
@@ -122,14 +129,22 @@ def _pairs(session: Session, cards: Sequence[Campaign], channels: Sequence[str],
     numbered = pa.table({"campaign_id": [c.id for c in cards], "card": pa.array(range(len(cards)), pa.int32())})
     session.register("f_cards", numbered)
     session.register("f_channels", pa.table({"name": list(channels), "no": pa.array(range(len(channels)), pa.int32())}))
+    session.register("f_steps", pa.Table.from_pylist(list(_steps(cards)), schema=_STEPS))
     rows = session.query(
-        f"select cast(p.client_no / {every} as integer) as client, f.card, h.no as channel, o.value, o.cost "
-        "from t_outcomes as o inner join t_people as p on p.client_id = o.client_id "
+        f"select cast(p.client_no / {every} as integer) as client, f.card, h.no as channel, o.value, o.cost, "
+        "coalesce(s.place, 0) as step from t_outcomes as o inner join t_people as p on p.client_id = o.client_id "
         "inner join f_cards as f on f.campaign_id = o.campaign_id inner join f_channels as h on h.name = o.channel "
+        "left join f_steps as s on s.campaign_id = o.campaign_id and s.step_id = o.series_step "
         f"where mod(p.client_no, {every}) = 0 and o.value is not null and {_may_be_addressed()} order by 1, 2"
     )
-    ints = [rows.column(name).to_numpy().astype(np.int32) for name in ("client", "card", "channel")]
+    ints = [rows.column(name).to_numpy().astype(np.int32) for name in ("client", "card", "channel", "step")]
     return Pairs(*ints, *(rows.column(name).to_numpy().astype(np.float64) for name in ("value", "cost")))
+
+
+def _steps(cards: Sequence[Campaign]) -> Iterator[dict[str, object]]:
+    for card in cards:
+        for place, step in enumerate(card.series.steps if card.series else ()):
+            yield {"campaign_id": card.id, "step_id": step.id, "place": place}
 
 
 def _contacts(session: Session, known: Known, start: date, every: int) -> npt.NDArray[np.int32]:

@@ -127,6 +127,8 @@ class _Coming:
         ours = card >= 0
         np.maximum.at(self.last, (client[ours], card[ours]), day[ours])
         np.add.at(self.times, (client[ours], card[ours]), 1)
+        series = np.array([one.series is not None for one in self.cards], np.bool_)[self.pairs.card]
+        self.times[self.pairs.client[series], self.pairs.card[series]] = self.pairs.step[series]
 
     def _holds(self, number: int, cap: Cap, card: Ints, channel: Ints) -> Flags:
         """What others sent has no nature or purpose that we know, and counts in each."""

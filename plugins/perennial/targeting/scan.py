@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
 
-from perennial.contracts.scores import DECLARED_SCORES
+from perennial.contracts.scores import DECLARED_SCORES, REASONS_OF
 from perennial.contracts.targeting import Campaign
 from perennial.core.errors import ContractViolation, Problem
 from perennial.core.sqltext import identifier
@@ -90,7 +90,8 @@ def scores_are_of(
             f"select distinct score from {SCORES_TABLE} where as_of_date = cast($as_of as date)", {"as_of": as_of}
         )
         found = set(rows.column("score").to_pylist())
-    return {score: score in found for score in sorted({*scores, *found})}
+    known = {score: score in found for score in sorted({*scores, *found})}
+    return known | {reason: score in found for reason, score in REASONS_OF.items()}
 
 
 def watched_before(session: Session, tables: Tables, as_of: date) -> dict[str, Watched]:
@@ -249,10 +250,18 @@ def _pivot(scores: Sequence[str], known: Known, binder: Binder) -> list[str]:
     if not scores:
         return []
     if SCORES_TABLE not in known.tables:
-        nothing = ", ".join(f"cast(null as double precision) as {identifier(score)}" for score in scores)
+        types = {name: "varchar" if name in REASONS_OF else "double precision" for name in scores}
+        nothing = ", ".join(f"cast(null as {types[score]}) as {identifier(score)}" for score in scores)
         return [f"cross join (select {nothing}) as s"]
-    names = {score: binder.bind(score, "varchar") for score in scores}
-    values = ", ".join(f"max(value) filter (where score = {names[score]}) as {identifier(score)}" for score in scores)
+    # A version of an earlier release has no main reasons.
+    has_reasons = "reason" in dict(known.tables[SCORES_TABLE])
+    said = {name: "reason" if has_reasons else "cast(null as varchar)" for name in scores if name in REASONS_OF}
+    of = {name: REASONS_OF.get(name, name) for name in scores}
+    names = {score: binder.bind(score, "varchar") for score in sorted(set(of.values()))}
+    values = ", ".join(
+        f"max({said.get(name, 'value')}) filter (where score = {names[of[name]]}) as {identifier(name)}"
+        for name in scores
+    )
     rows = f"from {SCORES_TABLE} where as_of_date = {AS_OF} and score in ({', '.join(names.values())})"
     return [f"left join (select client_id, {values} {rows} group by client_id) as s on s.client_id = m.client_id"]
 
