@@ -1,7 +1,8 @@
-"""Decide who gets which offer through which channel today, and why.
+"""Measure what campaigns earned until today, then decide who gets which offer through which channel, and why.
 
 ## What
-Segments and campaign cards from config/: eligibility, consent, caps over all channels, one best use of each
+First the effect of every campaign against its control group: revenue, margin, orders, with intervals and a plain
+verdict. Then segments and campaign cards from config/: eligibility, consent, caps over all channels, one best use of each
 client's contacts by expected value, and control groups by salted hash. Every candidate gets one outcome: target,
 control, or refused by a named rule.
 
@@ -13,8 +14,8 @@ Published tables, `config/segments`, `config/campaigns`, `config/policy.yml`, th
 deliveries.
 
 ## Writes
-Published `campaign_outcomes`, `client_segments` with its history and sizes, the ledger's assignments; asset
-`targeting.campaign_outcomes`.
+Published `fct_campaign_results`, `campaign_outcomes`, `client_segments` with its history and sizes, the ledger's
+assignments and effects of pilots; assets `measurement.campaign_results`, `targeting.campaign_outcomes`.
 
 ## Parameters
 `as_of`: a business date whose run exists; empty for the run of the triggering event, else the newest.
@@ -39,13 +40,19 @@ from perennial.orchestration.defaults import WAREHOUSE_POOL, dag_options, run_pa
 
 @dag(schedule=[assets.CLIENT_SCORES], params=run_params(), **dag_options("targeting", doc=__doc__))
 def plan_campaigns() -> None:
+    @task(pool=WAREHOUSE_POOL, outlets=[assets.CAMPAIGN_RESULTS])
+    def measure_campaigns(*, triggering_asset_events: Any = None, params: Any = None, outlet_events: Any = None) -> Any:
+        from perennial.orchestration import tasks
+
+        return tasks.measure_campaigns(triggering_asset_events, params, assets.CAMPAIGN_RESULTS, outlet_events)
+
     @task(pool=WAREHOUSE_POOL, outlets=[assets.CAMPAIGN_OUTCOMES])
     def plan_day(*, triggering_asset_events: Any = None, params: Any = None, outlet_events: Any = None) -> Any:
         from perennial.orchestration import tasks
 
         return tasks.plan_campaigns(triggering_asset_events, params, assets.CAMPAIGN_OUTCOMES, outlet_events)
 
-    plan_day()
+    measure_campaigns() >> plan_day()
 
 
 plan_campaigns()

@@ -73,6 +73,7 @@ MARTS = {name: _asset(f"marts.{name}") for name in MART_NAMES}
 CLIENT_FEATURES = MARTS["client_features"]
 MODELS = _asset("scores.models")
 CLIENT_SCORES = _asset("scores.client_scores")
+CAMPAIGN_RESULTS = _asset("measurement.campaign_results")
 CAMPAIGN_OUTCOMES = _asset("targeting.campaign_outcomes")
 LISTS = _asset("outbox.lists")
 ALERTS = _asset("operation.alerts", watchers={"watch_alerts": AlertTrigger()})

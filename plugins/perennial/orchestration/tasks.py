@@ -192,6 +192,13 @@ def score_clients(events: Any, params: Mapping[str, Any], asset: Asset, outlet_e
     return _told(_step(score, run_of(events, params)), asset, outlet_events)
 
 
+def measure_campaigns(events: Any, params: Mapping[str, Any], asset: Asset, outlet_events: Any) -> dict[str, int]:
+    """What the campaigns have made of their clients until the day, against control (L20), published."""
+    from perennial.pipeline.measure import measure
+
+    return _told(_step(measure, run_of(events, params)), asset, outlet_events)
+
+
 def plan_campaigns(events: Any, params: Mapping[str, Any], asset: Asset, outlet_events: Any) -> dict[str, int]:
     """Decide who gets what today: one outcome for every candidate (L7), published."""
     from perennial.pipeline.plan import plan

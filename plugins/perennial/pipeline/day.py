@@ -269,7 +269,10 @@ def _is_unsettled(settings: Settings, source: str) -> bool:
 def day_steps() -> list[tuple[str, Callable[[Settings, DayRun], StepReport]]]:
     """The steps between ingestion and export, in order."""
     from perennial.pipeline.build import build, publish
+    from perennial.pipeline.measure import measure
     from perennial.pipeline.plan import plan
     from perennial.pipeline.scores import score, train_if_due
 
-    return [("build", build), ("publish", publish), ("train", train_if_due), ("score", score), ("plan", plan)]
+    # The plan stands on what was measured until the day, as on the scores.
+    learned = [("train", train_if_due), ("score", score), ("measure", measure)]
+    return [("build", build), ("publish", publish), *learned, ("plan", plan)]
