@@ -19,7 +19,7 @@ from perennial.delivery.reasons import REASONS
 from perennial.delivery.records import ListKey
 from perennial.delivery.tools.records import Chunk, Contact, ListTarget, OutcomeUnknown
 
-EMULATORS = ("mailchimp", "brevo", "listmonk")
+EMULATORS = ("mailchimp", "brevo", "listmonk", "sendgrid", "klaviyo", "resend")
 for _module in EMULATORS:
     import_module(f"contract.emulators.{_module}")
 

@@ -44,6 +44,18 @@ def _tool(place: str) -> Callable[[str, Any, Surroundings], Tool]:
     return make
 
 
+def _with_templates(place: str) -> Callable[[str, Any, Surroundings], Tool]:
+    """A connector that says what stands in config/templates: `Class(name, config, connections, templates)`."""
+    module, _, name = place.partition(":")
+
+    def make(called: str, config: Any, around: Surroundings) -> Tool:
+        templates = around.settings.config_dir / "templates"
+        made: Tool = getattr(import_module(module), name)(called, config, around.connections, templates)
+        return made
+
+    return make
+
+
 def _remote_folder(name: str, config: Any, around: Surroundings) -> Destination:
     from perennial.delivery.remote_folder import RemoteFolder
 
@@ -61,6 +73,10 @@ TOOLS: dict[str, Callable[[str, Any, Surroundings], Tool]] = {
     "mailchimp": _tool("perennial.delivery.tools.mailchimp:Mailchimp"),
     "brevo": _tool("perennial.delivery.tools.brevo:Brevo"),
     "listmonk": _tool("perennial.delivery.tools.listmonk:Listmonk"),
+    "sendgrid": _tool("perennial.delivery.tools.sendgrid:SendGrid"),
+    "klaviyo": _tool("perennial.delivery.tools.klaviyo:Klaviyo"),
+    "resend": _tool("perennial.delivery.tools.resend:Resend"),
+    "smtp": _with_templates("perennial.delivery.tools.smtp:Smtp"),
 }
 
 
