@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from perennial.contracts.policy import Arm, Budget, Channel, Clock, Exclusivity, Nature, Pilot, Share, Slug
+from perennial.contracts.policy import Arm, Budget, Channel, Clock, Exclusivity, Money, Nature, Pilot, Share, Slug
 from perennial.contracts.schedules import Approval, MergeDefaults, Offer, Schedule, Series
 from perennial.core.settings import Frozen
 
@@ -48,11 +48,18 @@ class ExpectedValue(Frozen):
     client's own score `response_<campaign>`: the difference that a contact makes to the probability of success.
     """
 
-    basis: Literal["value_90d", "churn_risk_x_value_90d", "revenue_365d_daily_x_90"]
+    basis: Literal["value_90d", "churn_risk_x_value_90d", "revenue_365d_daily_x_90", "amount"]
+    amount: Money | None = None  # what a success is worth, for clients of whom no score is known yet, such as leads
     prior_effect: Share
     prior_source: str
     margin_share: Share = 0.25
     use_measured: bool = True  # the score response_<campaign>, where the day has it, in the prior's place
+
+    @model_validator(mode="after")
+    def _amount_goes_with_its_basis(self) -> ExpectedValue:
+        if (self.basis == "amount") != (self.amount is not None):
+            raise ValueError("basis: amount and amount go together; write both, or neither")
+        return self
 
 
 class Campaign(Frozen):

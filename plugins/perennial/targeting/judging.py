@@ -207,7 +207,8 @@ class _Card:
         channels = self.judging.policy.channels
         costs = " ".join(f"when '{name}' then {bind(channels[name].cost)}" for name in self.card.channels)
         contact, offer = f"case t.channel {costs} end", bind(self.card.offer.cost)
-        basis, share = _BASES[worth.basis], bind(worth.margin_share)
+        basis = _BASES[worth.basis] if worth.amount is None else bind(worth.amount)
+        share = bind(worth.margin_share)
         return (
             f"round({contact} + {offer} * {effect}, 6) as cost, {basis} is null as lacks_basis, "
             f"round(({basis}) * {effect} * {share} - {contact} - {offer} * {effect}, 6) as value"

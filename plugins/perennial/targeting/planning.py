@@ -106,6 +106,7 @@ def basis_score(card: Campaign) -> tuple[str, ...]:
         "value_90d": ("value_90d",),
         "churn_risk_x_value_90d": ("churn_risk", "value_90d"),
         "revenue_365d_daily_x_90": (),
+        "amount": (),
     }[card.expected_value.basis]
 
 
