@@ -32,6 +32,10 @@ COMMANDS: dict[str, Command] = {
     "run": Command("run", "the chain of a day without the scheduler: ingest, build, score, plan, export"),
     "lists": Command("lists", "the campaigns of a day: who was picked, who was refused and why, where the lists are"),
     "approve": Command("approve", "let a list that is held go out: up to a ceiling, until it expires, with a reason"),
+    "destinations": Command(
+        "destinations", "where lists go: list them, check them step by step against the real tools"
+    ),
+    "feedback": Command("feedback", "what came back from mailing tools: ask them now, or see what is known"),
     "segments": Command("segments", "who is meant: list, check and preview segments, before a card stands on them"),
     "campaigns": Command(
         "campaigns", "the cards: check them with a forecast of the next 30 days, draw the calendar with its clashes"
@@ -39,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     "explain": Command(
         "explain", "one client on one day: metrics, scores with reasons, segments, each campaign's rule"
     ),
+    "results": Command("results", "what campaigns have earned against control: difference, interval, plain verdict"),
     "identity": Command("identity", "which client records are one client: candidates, merge, apart, undo, the log"),
     "backtest": Command(
         "backtest", "judge the scores on a data set of your own, beside simple rules; HTML and Markdown"

@@ -22,6 +22,7 @@ EXPECTED = {
     "score_clients",
     "plan_campaigns",
     "export_lists",
+    "pull_feedback",
     "watch_sources",
     "rerun_day",
 }
