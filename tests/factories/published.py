@@ -243,12 +243,17 @@ class MemorySession:
 
 
 def publish_shop(
-    settings: Settings, clients: Sequence[Mapping[str, Any]], *, as_of: date = AS_OF, batches: tuple[str, ...] = ()
+    settings: Settings,
+    clients: Sequence[Mapping[str, Any]],
+    *,
+    as_of: date = AS_OF,
+    batches: tuple[str, ...] = (),
+    more: Mapping[str, pa.Table] | None = None,
 ) -> DayRun:
-    """Open a run and publish the clients and their scores, as build, publish and score would."""
+    """Open a run and publish the clients, their scores and `more` tables, as build, publish and score would."""
     engine = open_ledger(settings)
     run = open_run(engine, as_of, batches, settings.config_digest())
-    tables = shop_tables(clients, as_of=as_of)
+    tables = shop_tables(clients, as_of=as_of) | dict(more or {})
     prepare_build(settings, run, raw_files={}, ledger=[])
     with build_connection(settings, run, read_only=False) as connection:
         for name, table in tables.items():

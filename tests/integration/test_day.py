@@ -63,6 +63,20 @@ def test_L7_every_candidate_has_exactly_one_outcome(small_home):
     assert row["unknown"] == row["unexplained"] == 0
 
 
+def test_L20_the_day_after_its_first_draw_a_campaign_is_measured_and_collecting(small_home):
+    found = perennial_json(small_home.path, "results")
+    assert found, "no campaign of the first day is measured on the second"
+    drawn = _sql(
+        small_home.path,
+        "select campaign_id, count(*) filter (arm = 'control') as control from"
+        f" (select distinct campaign_id, client_id, arm from ledger_assignments where assigned_on < date '{ONE_MORE}')"
+        " group by campaign_id",
+    )
+    assert {row["campaign_id"] for row in found} == {row["campaign_id"] for row in drawn}
+    assert {row["verdict"] for row in found} == {"collecting"}
+    assert all(row["open_clients"] > 0 for row in found)
+
+
 def test_L8_and_L9_no_control_client_and_no_one_who_withdrew_is_in_a_list(small_home):
     control = {
         (row["campaign_id"], row["client_id"])

@@ -52,6 +52,7 @@ CAMPAIGN_RESULTS = pa.schema(
         pa.field("total_low", pa.float64()),
         pa.field("total_high", pa.float64()),
         pa.field("sample_ratio_p", pa.float64()),
+        pa.field("frozen_on", pa.date32()),  # the date from which the row stays as it is (L21); null while it may move
         pa.field("note", pa.string()),
     ]
 )

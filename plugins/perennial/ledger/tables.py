@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from perennial.ledger import delivery_tables, feedback_tables, forecast_tables  # noqa: F401 - belong to METADATA too
+from perennial.ledger import delivery_tables, feedback_tables, forecast_tables, result_tables  # noqa: F401 - of METADATA too
 from perennial.ledger.metadata import METADATA as METADATA  # noqa: PLC0414 - found here by those who read all tables
 
 # One row per landed batch: landed = loaded + quarantined + duplicate (L1).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from perennial.contracts.measurement import METRICS, MONEY_METRICS, Experiment
@@ -18,6 +18,8 @@ from perennial.measurement.verdicts import Judged, Status, judge
 Row = dict[str, Any]
 # Sums of doubles differ in their last digits by the order in which an engine adds: what is published is rounded (L2).
 _DIGITS = 9
+# After the last window: late lines and corrections of its orders are still coming in.
+SETTLE_DAYS = 7
 # A verdict that the largest orders alone carry: the effect without them is less than so much of it.
 _CARRIED = 0.5
 
@@ -40,6 +42,13 @@ def campaign_results(
     return rows, notes
 
 
+def is_final(experiment: Experiment, as_of: date) -> bool:
+    """Whether the windows of all who can have been drawn are over, and what comes in late has come in."""
+    if experiment.ends_on is None:
+        return False
+    return as_of >= experiment.ends_on + timedelta(days=experiment.window_days + SETTLE_DAYS)
+
+
 class _Reading:
     """One campaign on one date."""
 
@@ -50,8 +59,7 @@ class _Reading:
         self.open = {arm.arm: arm.clients for arm in arms if not arm.is_closed}
         self.controls = [name for name in experiment.controls if name in self.closed]
         self.targets = sorted({arm.arm for arm in arms} - set(experiment.controls))
-        is_over = experiment.ends_on is not None and as_of > experiment.ends_on
-        self.status: Status = "final" if is_over and not self.open else "interim"
+        self.status: Status = "final" if is_final(experiment, as_of) else "interim"
 
     def rows(self) -> tuple[list[Row], list[str]]:
         ratio, unknown = self._sample_ratio()
@@ -129,6 +137,7 @@ class _Reading:
             "target_mean": _rounded(own.mean_y) if own else None,
             "control_mean": _rounded(others.mean_y) if others else None,
             "sample_ratio_p": _rounded(ratio.p_value),
+            "frozen_on": None,
             "note": None,
         }
         return row | _figures(effect, judged.decided_by if effect else None, clients) | self._check(arm, metric, effect)

@@ -16,6 +16,7 @@ from perennial.contracts.records import DayRun, StepReport
 from perennial.contracts.targeting import Campaign
 from perennial.core.settings import Settings
 from perennial.ledger import assignments, effects, forecasts
+from perennial.ledger import results as final
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, published_version
 from perennial.pipeline.rekey import aliases_of, rekeyed
@@ -35,26 +36,33 @@ def measure(settings: Settings, run: DayRun) -> StepReport:
     """Measure all campaigns that anyone was drawn in before the day; publish the date's `fct_campaign_results`.
 
     The margin per client of cards that began with a pilot goes into the ledger, where the gate of the pilot reads it.
-    A day before any campaign publishes nothing. Run again it gives the same.
+    What is final is frozen there, and from then on shown as it was (L21). A day before any campaign publishes nothing.
+    Run again it gives the same.
     """
     from perennial.measurement.outcomes import read_outcomes
-    from perennial.measurement.results import campaign_results
+    from perennial.measurement.results import campaign_results, is_final
 
     started = time.perf_counter()
     engine = open_ledger(settings)
     with open_published(settings, published_version(engine, run.run_id)) as published:
         tables = published.tables()
         cards = load_targeting(settings, published_catalogue(published, tables)).campaigns
-        experiments = _experiments(engine, cards, run.as_of) if _ORDERS_TABLE in tables else []
+        closed = final.frozen(engine, until=run.as_of)
+        running = _experiments(engine, cards, run.as_of) if _ORDERS_TABLE in tables else []
+        experiments = [one for one in running if one.campaign_id not in closed]
         assigned = _assigned(engine, published, experiments, run.as_of)
         outcomes = read_outcomes(published, experiments, assigned, run.as_of) if experiments else []
     rows, notes = campaign_results(experiments, outcomes, run.as_of)
-    if rows:
+    ended = {one.campaign_id for one in experiments if is_final(one, run.as_of)}
+    rows = [{**row, "frozen_on": run.as_of if row["campaign_id"] in ended else None} for row in rows]
+    if run.is_latest:
         _tell_pilots(engine, cards, rows, run)
+        final.freeze(engine, [row for row in rows if row["frozen_on"]], on=run.as_of)
+    rows += [{**row, "as_of_date": run.as_of} for known in closed.values() for row in known]
+    if rows:
         found = pa.Table.from_pylist(rows, schema=CAMPAIGN_RESULTS)
-        advance(
-            engine, run.run_id, "scored", version_id=publish_table(settings, run, RESULTS_TABLE, found, step="measure")
-        )
+        version_id = publish_table(settings, run, RESULTS_TABLE, found, step="measure")
+        advance(engine, run.run_id, "scored", version_id=version_id)
     seconds = {"measure": round(time.perf_counter() - started, 3)}
     counts = {RESULTS_TABLE: len(rows)} if rows else {}
     return StepReport(run.run_id, run.as_of, "measure", counts, seconds, tuple(notes))
@@ -97,7 +105,7 @@ def _assigned(
 def _tell_pilots(engine: sa.Engine, cards: Sequence[Campaign], rows: Sequence[dict[str, Any]], run: DayRun) -> None:
     """The interval by which a verdict is given, not the one that is shown: the gate looks every day."""
     pilots = {card.id for card in cards if card.pilot is not None and not card.arms}
-    for row in rows if run.is_latest else ():
+    for row in rows:
         if row["campaign_id"] in pilots and row["metric"] == _MARGIN and row["decided_low"] is not None:
             low, high = row["decided_low"], row["decided_high"]
             effects.record(engine, row["campaign_id"], run.as_of, low=low, high=high, source=_SOURCE)

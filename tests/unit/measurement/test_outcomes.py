@@ -28,7 +28,7 @@ ORDERS = pa.schema(
 )
 FIRST = pa.schema([("client_id", pa.string()), ("first_order_on", pa.date32())])
 COMPLAINTS = pa.schema([("client_id", pa.string()), ("interaction_kind", pa.string()), ("happened_on", pa.date32())])
-CARD = Experiment("card", 28, "revenue", {"target": 0.8, "control": 0.2}, 0.25, ends_on=date(2017, 8, 31))
+CARD = Experiment("card", 28, "revenue", {"target": 0.8, "control": 0.2}, 0.25, ends_on=date(2017, 8, 25))
 
 
 def order(client, on, revenue, *, margin=None, counts=True):
