@@ -68,9 +68,8 @@ def test_L20_the_day_after_its_first_draw_a_campaign_is_measured_and_collecting(
     assert found, "no campaign of the first day is measured on the second"
     drawn = _sql(
         small_home.path,
-        "select campaign_id, count(*) filter (arm = 'control') as control from"
-        f" (select distinct campaign_id, client_id, arm from ledger_assignments where assigned_on < date '{ONE_MORE}')"
-        " group by campaign_id",
+        "select distinct campaign_id from campaign_outcomes"
+        f" where outcome in ('target', 'control') and as_of_date < date '{ONE_MORE}'",
     )
     assert {row["campaign_id"] for row in found} == {row["campaign_id"] for row in drawn}
     assert {row["verdict"] for row in found} == {"collecting"}
