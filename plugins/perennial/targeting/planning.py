@@ -157,7 +157,7 @@ def _propose_products(session: Session, due: tuple[Campaign, ...], tables: Table
         if card.series is not None:
             on_the_way = f"select client_id from t_path where campaign_id = {campaign_id} and next_no is not null"
             condition = f"({condition}) or client_id in ({on_the_way})"
-        parts.append(f"select {campaign_id}, client_id from t_people where {condition}")
+        parts.append(f"select {campaign_id} as campaign_id, client_id from t_people where {condition}")
     make_table(session, "t_candidates", " union all ".join(parts), binder.values)
     choose_products(session, tables, as_of)
 
