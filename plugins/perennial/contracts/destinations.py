@@ -139,6 +139,22 @@ class MuseletterConfig(ToolConfig):
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
 
 
+class SmtpConfig(ToolConfig):
+    """Direct e-mail from templates (config/templates), through the mail server of the connection.
+
+    `sender` is `Name <address>`. `unsubscribe` is the connection that says where our endpoint is and holds the secret
+    of its links; `unsubscribe_mailto` adds an address to them.
+    """
+
+    kind: Literal["smtp"]
+    sender: Annotated[str, Field(pattern=r"^[^@\r\n]*[^@\s<>]+@[^@\s<>]+>?$")]
+    reply_to: Annotated[str, Field(pattern=r"^[^@\r\n]*[^@\s<>]+@[^@\s<>]+>?$")] | None = None
+    unsubscribe: ConnectionId = "perennial_unsubscribe"
+    unsubscribe_mailto: Annotated[str, Field(pattern=r"^[^@\s<>,?]+@[^@\s<>,?]+$")] | None = None
+    messages_per_second: Annotated[float, Field(gt=0, le=1000)] = 5.0
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
+
+
 # A new kind: its model above, its name here, its constructor in delivery/destinations.py.
 DestinationConfig = Annotated[
     OutboxConfig
@@ -149,7 +165,8 @@ DestinationConfig = Annotated[
     | SendgridConfig
     | KlaviyoConfig
     | ResendConfig
-    | MuseletterConfig,
+    | MuseletterConfig
+    | SmtpConfig,
     Field(discriminator="kind"),
 ]
 

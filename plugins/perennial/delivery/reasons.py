@@ -19,6 +19,7 @@ class Reason:
         return f"{self.words}; {self.fix}; {self.tried_again}"
 
 
+_TOOLS_WORDS = 200
 _NEXT_RUN = "tried again by itself in the next run"
 _NEVER = "not tried again for this date"
 _PERSON = "waits for a person"
@@ -45,12 +46,6 @@ REASONS: dict[str, Reason] = {
         Reason("already_sent", "sent before for this date", "nothing to do", _NEVER),
         Reason("unchanged", "on the list already, with the same fields", "nothing to do", "looked at in every run"),
         Reason("consent_withdrawn", "the client withdrew consent", "nothing to do", "only after a new consent"),
-        Reason(
-            "suppressed",
-            "the address bounced for good, or somebody complained from it",
-            "correct the address in the CRM; a person lifts the suppression",
-            "once it is lifted",
-        ),
         Reason("no_consent", "there is no consent for this channel and purpose", "ask for it", _NEXT_RUN),
         Reason("past_date", "the date of the list has passed", "use `perennial run --as-of` with --to", _NEVER),
         Reason("superseded", "the day was opened anew since", "the newer run of the day sends it", _NEVER),
@@ -73,6 +68,13 @@ REASONS: dict[str, Reason] = {
             _PERSON,
         ),
         # What a tool says of a row (RowOutcome.code):
+        Reason(
+            "missing_value",
+            "the message shows a field that has no value for this client",
+            "declare a default for it (merge_defaults of the card, defaults of the destination)",
+            _NEXT_RUN,
+        ),
+        Reason("try_later", "the tool asks to try this row later", "nothing to do", _NEXT_RUN),
         Reason("refused_by_tool", "the tool refused the row", "see the tool's words", _NEXT_RUN),
         Reason("bad_address", "the tool says that the address cannot be one", "correct it in the CRM", _NEXT_RUN),
         Reason(
@@ -86,3 +88,12 @@ REASONS: dict[str, Reason] = {
         Reason("deleted_in_tool", "the contact was deleted in the tool for good", "nothing to do", _NEVER),
     )
 }
+
+
+def told_by_tool(code: str, words: str | None) -> str:
+    """The sentence of a rejected row with what the tool itself said of it; its three parts are split at `; `."""
+    reason = REASONS[code]
+    if not words:
+        return reason.sentence()
+    said = " ".join(words.replace(";", ",").split())[:_TOOLS_WORDS]
+    return f"{reason.words} ({said}); {reason.fix}; {reason.tried_again}"
