@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
 
 import pyarrow as pa
 
 from perennial.contracts.policy import PolicyFile
 from perennial.core.errors import ContractViolation, Problem
+from perennial.core.sqltext import literal
 from perennial.delivery.reasons import REASONS
 from perennial.delivery.records import ACTIONS, OUTCOMES, Batches, ChangeSet, Counts
 from perennial.delivery.rows import CURRENT, DESIRED, ROWS, ListSpec, changes_sql, desired_sql, rows_sql
@@ -17,6 +20,15 @@ from perennial.ledger.approvals import Approval
 from perennial.warehouse.engine import Published
 
 _HISTORY = "d_history"
+Outcome = Literal["pending", "skipped"]
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What the clock stands against: `is_late` (L17), and the moment (UTC) whose quiet hours hold people back."""
+
+    is_late: bool = False
+    quiet_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Delta:
     schema: pa.Schema = field(repr=False)
     batches: Batches = field(repr=False)
     rejects: Batches = field(repr=False)
+    quiet_from: datetime | None = None  # when the first of its clients has quiet hours
 
     def change_set(self, part: int) -> ChangeSet:
         """What a destination is asked to do."""
@@ -46,6 +59,7 @@ def compute(
     last_size: int | None,
     *,
     approval: Approval | None = None,
+    holds: Holds | None = None,
 ) -> Delta:
     """Compare the desired state with what was accepted.
 
@@ -58,6 +72,44 @@ def compute(
     published.execute(f"create or replace temp table {DESIRED} as {desired_sql(spec)}")
     published.execute(f"create or replace temp table {ROWS} as {rows_sql(spec)}")
     _hold_back(published, policy, _last(published, spec, last_size), approval)
+    quiet_from = _hold_by_clock(published, spec, holds or Holds())
+    return replace(_delta(published, spec), quiet_from=quiet_from)
+
+
+def hold_all(published: Published, delta: Delta, *, outcome: Outcome, reason: str) -> Delta:
+    """The same list, but nobody is added or changed; who withdrew is removed all the same (L9)."""
+    published.execute(
+        f"update {ROWS} set outcome = '{outcome}', reason = '{reason}' "
+        "where outcome in ('add', 'update') or (outcome = 'remove' and not is_urgent)"
+    )
+    return _delta(published, delta.spec)
+
+
+def _hold_by_clock(published: Published, spec: ListSpec, holds: Holds) -> datetime | None:
+    if holds.is_late:
+        published.execute(
+            f"update {ROWS} set outcome = 'skipped', reason = 'too_late' where outcome in ('add', 'update')"
+        )
+    if holds.quiet_at is None or not spec.planned:
+        return None
+    windows = f"""
+select client_id, not_before, not_after from campaign_outcomes
+where as_of_date = {spec.day} and campaign_id = {literal(spec.key.campaign_id)}
+    and channel = {literal(spec.key.channel)} and outcome = 'target'
+"""
+    moment = f"timestamp {literal(holds.quiet_at.isoformat(sep=' ', timespec='seconds'))}"
+    published.execute(f"""
+update {ROWS} set outcome = 'pending', reason = 'quiet_hours'
+where outcome = 'add' and client_id in (
+    select client_id from ({windows}) as w where w.not_before > {moment} or w.not_after <= {moment}
+)
+""")
+    query = f"select min(w.not_after) as t from ({windows}) as w inner join {ROWS} as r on r.client_id = w.client_id"
+    found: datetime | None = published.query(f"{query} where r.outcome = 'add'").column("t")[0].as_py()
+    return found
+
+
+def _delta(published: Published, spec: ListSpec) -> Delta:
     counts, actions = _count(published, spec)
     changes = changes_sql(spec)
     return Delta(

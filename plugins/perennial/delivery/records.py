@@ -138,6 +138,7 @@ class Receipt:
     """What a destination has accepted: read from the destination itself, so that after a crash it can be asked again.
 
     `outcomes()` streams `OUTCOMES`, one row per row of the change set; `path` is where the list lies if it is a file.
+    `marked`: the destination wrote each row's outcome into the ledger itself, as it came.
     """
 
     list_id: str
@@ -147,6 +148,7 @@ class Receipt:
     counts: Counts
     path: Path | None
     outcomes: Batches
+    marked: bool = False
 
 
 @dataclass(frozen=True)

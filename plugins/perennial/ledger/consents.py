@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Any
@@ -62,6 +62,16 @@ def consent_state(engine: sa.Engine, as_of: date, *, client_ref: str | None = No
     with engine.connect().execution_options(reading=True, yield_per=_ROWS_READ) as connection:
         chunks = connection.execute(_states(as_of, client_ref)).partitions()
         return pa.Table.from_batches(map(_as_arrow, chunks), schema=_STATE)
+
+
+def states_of(engine: sa.Engine, as_of: date, refs: Collection[str]) -> Iterator[sa.Row[Any]]:
+    """`consent_state` of these client records alone: client_ref, channel, purpose, status."""
+    wanted = sorted(refs)
+    with engine.connect().execution_options(reading=True) as connection:
+        for start in range(0, len(wanted), _ROWS_AT_ONCE):
+            mine = consent_events.c.client_ref.in_(wanted[start : start + _ROWS_AT_ONCE])
+            events = sa.select(consent_events).where(mine).subquery("of_these").c
+            yield from connection.execute(_states(as_of, None, events))
 
 
 def client_consents(engine: sa.Engine, as_of: date, aliases: pa.Table, *, client_id: str | None = None) -> pa.Table:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from perennial.core import clock
+from perennial.core.errors import ContractViolation, Problem
 from perennial.ledger.tables import deliveries, lists
 
 CHUNK_ROWS = 50_000
@@ -47,6 +48,20 @@ class ListRecord:
     pending: int
     path: str | None
     reasons: dict[str, int] = field(default_factory=dict)
+    send_not_after: datetime | None = None
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether a destination was given something of it; a tool has no path."""
+        return self.path is not None or self.sent > 0 or self.state == "sending"
+
+
+def list_record(connection: sa.Connection, list_id: str) -> ListRecord:
+    """One list. Raises ContractViolation when there is none of that id."""
+    row = connection.execute(sa.select(lists).where(lists.c.list_id == list_id)).mappings().first()
+    if row is None:
+        raise ContractViolation(Problem(list_id, "the ledger has no such list", "see `perennial lists`"))
+    return ListRecord(**{name: row[name] for name in ListRecord.__dataclass_fields__})
 
 
 def lists_of(engine: sa.Engine, destination: str, *, until: date | None = None) -> list[ListRecord]:
@@ -60,7 +75,10 @@ def lists_of(engine: sa.Engine, destination: str, *, until: date | None = None) 
 
 
 def accepted(engine: sa.Engine, records: Sequence[ListRecord]) -> Iterator[pa.RecordBatch]:
-    """What was accepted of these lists, all of one campaign and channel, in chunks; `nth` is the place of the list."""
+    """What was accepted of these lists, all of one campaign and channel, in chunks; `nth` is the place of the list.
+
+    A row of which nobody knows counts as accepted: not sent again by itself (L12), and removed on a withdrawal.
+    """
     if not records:
         return
     places = {record.list_id: nth for nth, record in enumerate(records)}
@@ -70,7 +88,7 @@ def accepted(engine: sa.Engine, records: Sequence[ListRecord]) -> Iterator[pa.Re
         rows_of.campaign_id == records[0].campaign_id,
         rows_of.channel == records[0].channel,
         rows_of.as_of.between(min(dates), max(dates)),
-        rows_of.state == "accepted",
+        rows_of.state.in_(["accepted", "unknown"]),
     )
     with engine.connect().execution_options(reading=True, yield_per=CHUNK_ROWS) as connection:
         for chunk in connection.execute(query).partitions():
@@ -101,6 +119,22 @@ def mark(engine: sa.Engine, record: ListRecord, outcomes: Iterable[pa.RecordBatc
     return written
 
 
+def mark_rejects(engine: sa.Engine, list_id: str, outcomes: Iterable[pa.RecordBatch]) -> int:
+    """Write the rejected rows of a list whose other rows are marked as they come; gives their number."""
+    written = 0
+    with engine.begin() as connection:
+        record = list_record(connection, list_id)
+        for batch in outcomes:
+            write_outcomes(connection, record, batch)
+            written += batch.num_rows
+    return written
+
+
+def write_outcomes(connection: sa.Connection, record: ListRecord, outcomes: pa.RecordBatch) -> None:
+    """The outcome of some rows of a list, within the caller's transaction, by the same rules as `mark`."""
+    _bulk_insert(connection, record, clock.now().replace(tzinfo=None))(outcomes.sort_by("client_id"))
+
+
 def _bulk_insert(connection: sa.Connection, record: ListRecord, moment: datetime) -> Callable[[pa.RecordBatch], None]:
     """Writes batches by the driver itself: binding a million rows one by one in SQLAlchemy takes longer than SQLite."""
     names = ("campaign_id", "channel", "as_of", "destination", "list_id")
@@ -129,10 +163,10 @@ def _bound(dialect: sa.Dialect, name: str, value: Any) -> Any:
 
 
 def _write_list(connection: sa.Connection, record: ListRecord, moment: datetime) -> None:
-    """A row without a path says that nothing could be sent; the list that is sent under its id later replaces it."""
+    """A row of which nothing was sent is replaced by the list that is sent under its id later."""
     same = lists.c.list_id == record.list_id
-    found = connection.execute(sa.select(lists.c.path).where(same)).first()
-    if found is not None and (found.path is not None or record.path is None):
+    found = connection.execute(sa.select(lists.c.path, lists.c.sent, lists.c.state).where(same)).first()
+    if found is not None and (found.path is not None or found.sent or not record.is_handed_over):
         return
     values = {**record.__dict__, "recorded_at": moment}
     statement = sa.insert(lists) if found is None else sa.update(lists).where(same)

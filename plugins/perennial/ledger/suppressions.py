@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 from typing import Literal
 
@@ -13,6 +13,7 @@ from perennial.core import clock
 from perennial.ledger.contact_history import read_arrow
 from perennial.ledger.tables import suppressions
 
+_AT_ONCE = 10_000
 SUPPRESSED = pa.schema([("client_id", pa.string()), ("channel", pa.string())])
 
 
@@ -56,3 +57,15 @@ def suppressed(engine: sa.Engine, as_of: date) -> pa.Table:
     )
     query = sa.select(s.client_ref, s.channel).where(s.suppression_id.in_(sa.select(last)), s.action == "suppress")
     return read_arrow(engine, query.order_by(s.client_ref, s.channel), SUPPRESSED)
+
+
+def suppressed_among(engine: sa.Engine, refs: Collection[str], channel: str) -> list[str]:
+    """Which of these records must not be addressed in the channel, by all that is known at this moment."""
+    s, found, wanted = suppressions.c, set[str](), sorted(refs)
+    with engine.connect().execution_options(reading=True) as connection:
+        for start in range(0, len(wanted), _AT_ONCE):
+            mine = sa.and_(s.client_ref.in_(wanted[start : start + _AT_ONCE]), s.channel.in_([channel, "all"]))
+            last = sa.select(sa.func.max(s.suppression_id)).where(mine).group_by(s.client_ref, s.channel)
+            query = sa.select(s.client_ref).where(s.suppression_id.in_(last), s.action == "suppress")
+            found.update(connection.execute(query).scalars())
+    return sorted(found)
