@@ -12,6 +12,21 @@
     )
 {%- endmacro -%}
 
+{#- Day and month of a date of birth in the leap year 2000, and only while the birthday is 31 days away or less: what a
+    greeting needs, and not the date of birth (L22). -#}
+{%- macro birthday_near(born, today) -%}
+    case
+        when
+            abs({{ in_2000(born) }} - {{ in_2000(today) }}) <= 31
+            or abs({{ in_2000(born) }} - {{ in_2000(today) }}) >= 366 - 31
+            then {{ in_2000(born) }}
+    end
+{%- endmacro -%}
+
+{%- macro in_2000(day) -%}
+    make_date(2000, cast(extract(month from {{ day }}) as integer), cast(extract(day from {{ day }}) as integer))
+{%- endmacro -%}
+
 {#- An age that a client can have, else null: assert_ages_of_clients_are_possible counts the others. -#}
 {%- macro possible_age(age) -%}
     case when {{ age }} between 0 and 120 then {{ age }} end

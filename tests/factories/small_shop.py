@@ -25,6 +25,7 @@ PRODUCTS = [
     "brand",
     "manufacturer_id",
     "package_size",
+    "term_days",
 ]
 HOUSEHOLD = ["household_id", "first_name", "last_name", "email", "phone", "birth_date", "signed_up_on"]
 CONSENT = ["household_id", "channel", "purpose", "status", "changed_at"]
@@ -93,7 +94,7 @@ def _basket(household: int, day: date, chance: random.Random) -> list[list[objec
 
 def _product(number: int) -> list[object]:
     department = DEPARTMENTS[number % 6]
-    return [number, f"{department} {number}", department, f"category {number % 12}", "National", number % 5, "1 EA"]
+    return [number, f"{department} {number}", department, f"category {number % 12}", "National", number % 5, "1 EA", None]
 
 
 def _household(number: int, day: date) -> list[object]:

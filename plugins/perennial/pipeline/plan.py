@@ -21,6 +21,7 @@ from perennial.ledger import assignments, consents, contact_history, effects, su
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.runs import advance, get_run, published_version, version_of
 from perennial.pipeline import rekey
+from perennial.pipeline.campaign_forecast import record_forecasts
 from perennial.pipeline.membership import publish_memberships, reader_of
 from perennial.pipeline.rekey import aliases_of, rekeyed
 from perennial.targeting.arms import HELD as HELD_DRAWN
@@ -80,6 +81,7 @@ def plan(settings: Settings, run: DayRun) -> StepReport:
             _record_hold_out(engine, published, targeting, run)
         version_id = _publish(settings, run, published, targeting)
         rows = _rows(published)
+        notes += record_forecasts(engine, run, published, targeting, facts)  # last: it plans the coming days anew
     advance(engine, run.run_id, "planned", version_id=version_id)
     seconds = {"plan": time.perf_counter() - started}
     return StepReport(run.run_id, run.as_of, "plan", rows, seconds, notes)

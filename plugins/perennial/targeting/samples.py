@@ -85,11 +85,11 @@ def size_for_means(
 
 
 def in_words(*, target: int, control: int, deviation: float, expected: float, currency: str) -> str | None:
-    """What a test of so many clients can show against what the card expects; None without a control group.
+    """What a test of so many clients can show against what the card expects; None without a control group or a spread.
 
     `deviation` (of single clients) and `expected` (difference per client) are margins in the currency.
     """
-    if not control or not target:
+    if not control or not target or deviation <= 0:
         return None
     least = least_difference_of_means(deviation, target, control)
     clients = f"{target:,} in target, {control:,} in control"

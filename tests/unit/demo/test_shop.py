@@ -42,7 +42,7 @@ def test_every_file_is_declared_in_sources_yml_with_its_columns(landing, declare
 def test_history_has_a_sales_file_for_each_business_day_and_one_file_of_each_other_kind(history):
     days = [date(2017, 1, 1) + timedelta(days=n) for n in range(274)]
     sales = [f"shop/sales_{day}.csv.gz" for day in days]
-    crm = ["campaign_contacts", "campaigns", "consents", "demographics", "households", "redemptions"]
+    crm = ["campaign_contacts", "campaigns", "consents", "demographics", "households", "interactions", "redemptions"]
     others = ["shop/products_2017-10-01.csv.gz", *[f"crm/{name}_2017-10-01.csv" for name in crm]]
     assert history.names() == sorted(sales + others)
 
@@ -200,3 +200,22 @@ def test_a_date_that_the_data_does_not_have_is_refused_with_the_dates_that_it_ha
     with pytest.raises(PermanentError, match="no data of"):
         land_history(tmp_path, day)
     assert not list(tmp_path.iterdir())
+
+
+def test_surveys_and_complaints_are_sent_on_their_day_and_only_by_whom_the_crm_knows(history, next_day):
+    known = {row["household_id"] for row in history.rows("crm/households_2017-10-01.csv")}
+    rows = history.rows("crm/interactions_2017-10-01.csv")
+    more = next_day.rows("crm/interactions_2017-10-02.csv")
+    assert {row["household_id"] for row in rows} <= known
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("nps") > 1000
+    assert 0 < kinds.count("complaint_resolved") < kinds.count("complaint")
+    assert all((row["score"] != "") == (row["kind"] == "nps") for row in rows)
+    days = {datetime.fromisoformat(row["happened_at"]).astimezone(ZONE).date() for row in more}
+    assert days == {date(2017, 10, 2)}
+    assert not {row["interaction_id"] for row in rows} & {row["interaction_id"] for row in more}
+
+
+def test_only_one_department_sells_what_ends(history):
+    terms = {(row["department"], row["term_days"]) for row in history.rows("shop/products_2017-10-01.csv.gz")}
+    assert {(department, term) for department, term in terms if term} == {("TRAVEL & LEISURE", "60")}

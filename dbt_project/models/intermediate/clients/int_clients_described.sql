@@ -3,7 +3,7 @@
 -- own record, the earliest.
 {% set said = [
     'signed_up_on', 'country', 'age_band', 'income_band', 'home_ownership', 'marital_status', 'household_size',
-    'household_type', 'kids_count', 'client_kind', 'company_name', 'region', 'sex', 'age', 'line_of_business',
+    'household_type', 'kids_count', 'client_kind', 'company_name', 'region', 'sex', 'age', 'birthday_on', 'line_of_business',
     'revenue_band', 'employees',
 ] %}
 with
@@ -37,6 +37,7 @@ records as (
         crm.region,
         crm.sex,
         crm.age,
+        crm.birthday_on,
         crm.line_of_business,
         crm.revenue_band,
         crm.employees,

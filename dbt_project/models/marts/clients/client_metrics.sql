@@ -27,6 +27,15 @@ deals as (
     group by client_id
 ),
 
+services as (
+    select
+        client_id,
+        min(next_due_on) as service_ends_on
+    from {{ ref('client_product_matrix') }}
+    where due_by = 'term' and next_due_on >= {{ as_of() }}
+    group by client_id
+),
+
 offered as (
     select count(distinct {{ product_line() }}) as lines_offered from {{ ref('dim_products') }}
 ),
@@ -83,6 +92,7 @@ final as (
         case
             when measures.order_days_total >= 3 then cast({{ next_due_on('measures') }} - measures.as_of_date as bigint)
         end as days_until_due,
+        services.service_ends_on,
         measures.lines_bought_365d,
         {{ ratio('measures.lines_bought_365d', 'offered.lines_offered') }} as lines_share_365d,
         measures.departments_180d,
@@ -136,6 +146,7 @@ final as (
     left join compared on measures.client_id = compared.client_id
     left join stages on measures.client_id = stages.client_id
     left join deals on measures.client_id = deals.client_id
+    left join services on measures.client_id = services.client_id
     left join peers on clients.line_of_business = peers.line_of_business
 )
 

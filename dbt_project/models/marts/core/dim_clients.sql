@@ -41,6 +41,7 @@ final as (
         clients.region,
         clients.sex,
         clients.age,
+        clients.birthday_on,
         clients.age_band,
         clients.income_band,
         clients.home_ownership,

@@ -17,6 +17,10 @@ final as (
         sex,
         {{ possible_age(full_years('birth_date', as_of())) }} as age,
         birth_date is not null as has_birth_date,
+        case
+            when {{ possible_age(full_years('birth_date', as_of())) }} is not null
+                then {{ birthday_near('birth_date', as_of()) }}
+        end as birthday_on,
         line_of_business,
         revenue_band,
         employees,
