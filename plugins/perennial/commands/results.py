@@ -78,6 +78,9 @@ def _show(rows: list[dict[str, Any]], currency: str) -> None:
     )
     output.print_table(columns, [_line(row) for row in rows], title=f"Against control (money in {currency})")
     for row in rows:
+        if row["profit"] is not None:
+            left = f"{row['profit']:+,.0f} ({row['profit_low']:+,.0f} to {row['profit_high']:+,.0f})"
+            print(f"{row['campaign_id']}, {row['arm']}: cost {row['cost']:,.0f} {currency}, left of the margin {left}")
         if row["note"]:
             print(f"{row['campaign_id']}, {row['metric']}: {row['note']}")
 

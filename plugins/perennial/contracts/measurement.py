@@ -51,6 +51,12 @@ CAMPAIGN_RESULTS = pa.schema(
         pa.field("total", pa.float64()),
         pa.field("total_low", pa.float64()),
         pa.field("total_high", pa.float64()),
+        # Of the margin's row alone: what the contacts and offers cost, and what is left of the margin.
+        pa.field("cost", pa.float64()),
+        pa.field("profit", pa.float64()),
+        pa.field("profit_low", pa.float64()),
+        pa.field("profit_high", pa.float64()),
+        pa.field("roi", pa.float64()),  # profit / cost; null without cost
         pa.field("sample_ratio_p", pa.float64()),
         pa.field("frozen_on", pa.date32()),  # the date from which the row stays as it is (L21); null while it may move
         pa.field("note", pa.string()),
@@ -63,7 +69,7 @@ class Experiment:
     """A campaign as it is measured. `shares` are what each arm was drawn with; `control` is one of them.
 
     `ends_on` None: it goes on. `planned_clients`: how many it was to have in target and control by the forecast, fixed
-    before the first look: there an early verdict is easiest. It holds for any number, so without a forecast it is 1,000.
+    before the first look: there an early verdict is easiest. It holds for any number: without a forecast it is 1,000.
     """
 
     campaign_id: str

@@ -16,7 +16,7 @@ import pyarrow as pa
 from perennial.contracts.measurement import ASSIGNED, METRICS, Experiment
 from perennial.measurement.moments import Moments
 
-_ARMS, _CARDS, _CLIENTS = "m_assigned", "m_cards", "m_clients"
+_ARMS, _CARDS, _CLIENTS, _OUTCOMES = "m_assigned", "m_cards", "m_clients", "campaign_outcomes"
 # The share of the clients above which a client's amount is cut, to see whether a few large orders carry the result.
 CAPPED_ABOVE = 0.99
 _COLUMNS = ("mean_y", "square_y", "cube_y", "var_y", "mean_x", "var_x", "cov_xy")
@@ -49,6 +49,7 @@ class ArmOutcomes:
     moments: dict[str, Moments]
     capped: dict[str, float]  # the mean of a money metric, each client's amount cut
     margin_is_assumed: bool
+    cost: float = 0.0  # of contacts and offers, as they were planned when they were allocated
 
 
 def read_outcomes(
@@ -63,8 +64,16 @@ def read_outcomes(
     session.execute(f"drop table if exists {_CLIENTS}")
     session.execute(f"create temporary table {_CLIENTS} as {_clients_sql(session)}", {"as_of": as_of})
     rows = session.query(_moments_sql()).to_pylist()
-    capped = {(r["campaign_id"], r["arm"], r["is_closed"]): r for r in session.query(_capped_sql()).to_pylist()}
-    return [_outcomes(row, capped[row["campaign_id"], row["arm"], row["is_closed"]]) for row in rows]
+    capped = {_key(row): row for row in session.query(_capped_sql()).to_pylist()}
+    costs: dict[tuple[str, str, bool], float] = {}
+    if _OUTCOMES in session.tables():
+        found = session.query(_COSTS, {"as_of": as_of}).to_pylist()
+        costs = {_key(row): float(row["cost"] or 0) for row in found}
+    return [_outcomes(row, capped[_key(row)], costs.get(_key(row), 0.0)) for row in rows]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, bool]:
+    return row["campaign_id"], row["arm"], row["is_closed"]
 
 
 def _load(session: Session, experiments: Sequence[Experiment], assigned: Iterable[pa.RecordBatch]) -> None:
@@ -165,6 +174,17 @@ group by 1, 2
 """
 
 
+# Only days before: the plan of the date itself may be there already when a day is run again.
+_COSTS = f"""
+select c.campaign_id, c.arm, c.is_closed, sum(cast(o.cost as decimal(18, 6))) as cost
+from {_CLIENTS} as c
+inner join {_OUTCOMES} as o
+    on o.campaign_id = c.campaign_id and o.client_id = c.client_id
+    and o.outcome = 'target' and o.as_of_date < cast($as_of as date)
+group by 1, 2, 3
+"""
+
+
 def _moments_sql() -> str:
     terms = []
     for metric in METRICS:
@@ -210,7 +230,7 @@ group by 1, 2, 3
 """
 
 
-def _outcomes(row: dict[str, Any], capped: dict[str, Any]) -> ArmOutcomes:
+def _outcomes(row: dict[str, Any], capped: dict[str, Any], cost: float) -> ArmOutcomes:
     return ArmOutcomes(
         row["campaign_id"],
         row["arm"],
@@ -219,6 +239,7 @@ def _outcomes(row: dict[str, Any], capped: dict[str, Any]) -> ArmOutcomes:
         {metric: _moments_of(row, metric) for metric in METRICS},
         {"revenue": capped["revenue"], "margin": capped["margin"]},
         row["is_assumed"],
+        cost,
     )
 
 

@@ -18,6 +18,7 @@ from perennial.measurement.verdicts import Judged, Status, judge
 Row = dict[str, Any]
 # Sums of doubles differ in their last digits by the order in which an engine adds: what is published is rounded (L2).
 _DIGITS = 9
+_MARGIN = "margin"
 # After the last window: late lines and corrections of its orders are still coming in.
 SETTLE_DAYS = 7
 # A verdict that the largest orders alone carry: the effect without them is less than so much of it.
@@ -140,7 +141,9 @@ class _Reading:
             "frozen_on": None,
             "note": None,
         }
-        return row | _figures(effect, judged.decided_by if effect else None, clients) | self._check(arm, metric, effect)
+        figures = _figures(effect, judged.decided_by if effect else None, clients)
+        cost = self.closed[arm].cost if metric == _MARGIN and arm in self.closed else None
+        return row | figures | _profit(figures, cost) | self._check(arm, metric, effect)
 
     def _check(self, arm: str, metric: str, effect: Effect | None) -> Row:
         """What is left of a money metric once the largest amounts are cut, and what is assumed in it."""
@@ -151,7 +154,7 @@ class _Reading:
         told = []
         if effect.separated and abs(capped) < _CARRIED * abs(effect.difference):
             told.append("a few large orders carry it: without them less than half is left")
-        if metric == "margin" and any(one.margin_is_assumed for one in self.closed.values()):
+        if metric == _MARGIN and any(one.margin_is_assumed for one in self.closed.values()):
             told.append(f"costs are not known of every order: there {self.experiment.margin_share:.0%} is assumed")
         return {"capped_difference": _rounded(capped), "note": "; ".join(told) or None}
 
@@ -183,6 +186,15 @@ def _figures(effect: Effect | None, decided: Effect | None, clients: int) -> Row
         "total_low": _rounded(effect.low * clients) if effect else None,
         "total_high": _rounded(effect.high * clients) if effect else None,
     }
+
+
+def _profit(figures: Row, cost: float | None) -> Row:
+    """What is left of the margin after contacts and offers, with the margin's interval; null for other metrics."""
+    if cost is None or figures["total"] is None:
+        return dict.fromkeys(("profit", "profit_low", "profit_high", "roi"), None) | {"cost": cost}
+    profit, low, high = (_rounded(figures[name] - cost) for name in ("total", "total_low", "total_high"))
+    roi = _rounded(profit / cost) if cost else None
+    return {"cost": _rounded(cost), "profit": profit, "profit_low": low, "profit_high": high, "roi": roi}
 
 
 def _correct(rows: list[Row]) -> None:

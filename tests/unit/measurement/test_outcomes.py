@@ -27,6 +27,15 @@ ORDERS = pa.schema(
     ]
 )
 FIRST = pa.schema([("client_id", pa.string()), ("first_order_on", pa.date32())])
+PLANNED = pa.schema(
+    [
+        ("campaign_id", pa.string()),
+        ("client_id", pa.string()),
+        ("outcome", pa.string()),
+        ("as_of_date", pa.date32()),
+        ("cost", pa.float64()),
+    ]
+)
 COMPLAINTS = pa.schema([("client_id", pa.string()), ("interaction_kind", pa.string()), ("happened_on", pa.date32())])
 CARD = Experiment("card", 28, "revenue", {"target": 0.8, "control": 0.2}, 0.25, ends_on=date(2017, 8, 25))
 
@@ -42,7 +51,7 @@ def order(client, on, revenue, *, margin=None, counts=True):
     }
 
 
-def session(orders, *, first=(), complaints=None):
+def session(orders, *, first=(), complaints=None, planned=None):
     tables = {
         "fct_orders": pa.Table.from_pylist(list(orders), schema=ORDERS),
         "client_metrics": pa.Table.from_pylist([{"client_id": c, "first_order_on": d} for c, d in first], schema=FIRST),
@@ -50,6 +59,8 @@ def session(orders, *, first=(), complaints=None):
     if complaints is not None:
         rows = [{"client_id": c, "interaction_kind": k, "happened_on": d} for c, k, d in complaints]
         tables["fct_interactions"] = pa.Table.from_pylist(rows, schema=COMPLAINTS)
+    if planned is not None:
+        tables["campaign_outcomes"] = pa.Table.from_pylist(planned, schema=PLANNED)
     return MemorySession(tables)
 
 
@@ -127,8 +138,8 @@ def shop(clients, *, effect=0.0, share=0.2, seed=1):
     return orders, arms
 
 
-def results(orders, arms, *, card=CARD, as_of=AS_OF, on=DRAWN_ON):
-    outcomes = read_outcomes(session(orders), [card], drawn(arms, on=on), as_of)
+def results(orders, arms, *, card=CARD, as_of=AS_OF, on=DRAWN_ON, **more):
+    outcomes = read_outcomes(session(orders, **more), [card], drawn(arms, on=on), as_of)
     rows, notes = campaign_results([card], outcomes, as_of)
     pa.Table.from_pylist(rows, schema=CAMPAIGN_RESULTS)  # every column is there, and of its type
     assert all(set(row) == set(CAMPAIGN_RESULTS.names) for row in rows)
@@ -207,3 +218,19 @@ def test_several_arms_share_the_level_and_are_each_compared_with_control():
     one = rows["arm_0", "revenue"]
     assert one["p_value_corrected"] >= one["p_value"]
     assert one["decided_high"] - one["decided_low"] > one["high"] - one["low"]
+
+
+def test_what_contacts_and_offers_cost_is_taken_off_the_margin():
+    orders, arms = shop(1500, effect=5.0)
+    planned = [
+        {"campaign_id": "card", "client_id": who, "outcome": "target" if arm == "target" else "control",
+         "as_of_date": on, "cost": 0.5}
+        for who, arm in arms.items()
+        for on in (DRAWN_ON, DRAWN_ON + timedelta(days=7), AS_OF)
+    ]  # fmt: skip
+    rows, _ = results(orders, arms, planned=planned)
+    margin, clients = rows["target", "margin"], rows["target", "margin"]["target_clients"]
+    assert margin["cost"] == pytest.approx(clients * 2 * 0.5)  # two days before today; nothing for control
+    assert margin["profit"] == pytest.approx(margin["total"] - margin["cost"])
+    assert margin["roi"] == pytest.approx(margin["profit"] / margin["cost"])
+    assert rows["target", "revenue"]["profit"] is None
