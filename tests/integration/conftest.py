@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -51,3 +52,12 @@ def postgres():
 
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def peers_cache(tmp_path_factory) -> Path:
+    """Where other programs that tests install are kept for the next run: beside the launcher's own environment."""
+    home = Path(sys.prefix).parent
+    folder = home / "peers" if home.name == ".perennial" else tmp_path_factory.mktemp("peers")
+    folder.mkdir(exist_ok=True)
+    return folder
