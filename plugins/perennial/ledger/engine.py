@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from perennial.core.settings import Settings
 
-HEAD_REVISION = "0007"
+HEAD_REVISION = "0008"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_MS = 60_000
 _TURN = 5_046_273_402_310_811_138  # the advisory lock of a ledger's writers: a number of ours
