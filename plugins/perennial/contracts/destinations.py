@@ -155,6 +155,70 @@ class SmtpConfig(ToolConfig):
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
 
 
+class HttpCall(Frozen):
+    """One call of a tool that we know by its description only (delivery/tools/generic.py).
+
+    Every text of `body`, however deep, and of `headers` is a template over a row's fields; `{each: ...}` is a list with
+    one entry a row. `path` has `{names}` of fields.
+    """
+
+    path: Annotated[str, Field(pattern=r"^/")]
+    method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
+    encode: Literal["json", "form"] = "json"
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: Any = None
+
+
+class HttpAnswer(Frozen):
+    """Where a tool's answer says what became of the rows: dotted paths into its JSON; without any, 2xx is a yes.
+
+    `ok_path`: of the whole call. `rows_path`: a list of rows, told apart by `key_path` (what was sent as `key`), else
+    by their order; `row_ok_path` in one. `words_path` says why not (of a row where there are rows).
+    """
+
+    ok_path: str | None = None
+    ok_values: tuple[Scalar, ...] = (True,)
+    rows_path: str | None = None
+    key_path: str | None = None
+    row_ok_path: str | None = None
+    row_ok_values: tuple[Scalar, ...] = (True,)
+    words_path: str | None = None
+
+
+class HttpConfig(ToolConfig):
+    """A tool that takes rows over HTTP, such as an SMS gateway, a call centre's or a CRM's API.
+
+    `idempotency_header` is where it takes a key that makes a repeat harmless; without, a call that breaks is unknown.
+    `reaches_people`: what it takes goes out at once. `check_path`: a GET that changes nothing.
+    """
+
+    kind: Literal["http"]
+    add: HttpCall
+    update: HttpCall | None = None
+    remove: HttpCall | None = None
+    answer: HttpAnswer = HttpAnswer()
+    auth: Literal["bearer", "basic", "header", "none"] = "bearer"
+    auth_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "Authorization"
+    idempotency_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    check_path: Annotated[str, Field(pattern=r"^/")] | None = None
+    rows_per_call: Annotated[int, Field(ge=1, le=10_000)] = 1
+    calls_per_second: Annotated[float, Field(gt=0, le=10_000)] = 5.0
+    connections: Annotated[int, Field(ge=1, le=100)] = 4
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
+    reaches_people: bool = True
+
+
+class WebhookOutConfig(ToolConfig):
+    """Rows posted to a program of the company's own, signed with the connection's password (tools/webhook.py)."""
+
+    kind: Literal["webhook"]
+    header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "X-Perennial-Signature"
+    rows_per_call: Annotated[int, Field(ge=1, le=10_000)] = 500
+    calls_per_second: Annotated[float, Field(gt=0, le=10_000)] = 10.0
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
+    reaches_people: bool = False
+
+
 # A new kind: its model above, its name here, its constructor in delivery/destinations.py.
 DestinationConfig = Annotated[
     OutboxConfig
@@ -166,7 +230,9 @@ DestinationConfig = Annotated[
     | KlaviyoConfig
     | ResendConfig
     | MuseletterConfig
-    | SmtpConfig,
+    | SmtpConfig
+    | HttpConfig
+    | WebhookOutConfig,
     Field(discriminator="kind"),
 ]
 

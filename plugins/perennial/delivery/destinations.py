@@ -76,7 +76,10 @@ TOOLS: dict[str, Callable[[str, Any, Surroundings], Tool]] = {
     "sendgrid": _tool("perennial.delivery.tools.sendgrid:SendGrid"),
     "klaviyo": _tool("perennial.delivery.tools.klaviyo:Klaviyo"),
     "resend": _tool("perennial.delivery.tools.resend:Resend"),
+    "museletter": _tool("perennial.delivery.tools.museletter:Museletter"),
     "smtp": _with_templates("perennial.delivery.tools.smtp:Smtp"),
+    "http": _with_templates("perennial.delivery.tools.generic:GenericHttp"),
+    "webhook": _tool("perennial.delivery.tools.webhook:Webhook"),
 }
 
 

@@ -89,6 +89,9 @@ class Manners:
     monotonic: Monotonic = time.monotonic
 
 
+Signing = Callable[[bytes], Mapping[str, str]]  # headers for these bytes, made anew for each attempt
+
+
 def never_busy(_reply: Reply) -> bool:
     """For tools that say busy by the usual statuses only."""
     return False
@@ -140,11 +143,13 @@ class Api:
         headers: Mapping[str, str] | None = None,
         effect: Effect | None = None,
         answers: Collection[int] = (),
+        signing: Signing | None = None,
     ) -> Reply:
         """Make one call and give the answer: 2xx, or one of `answers`, which the caller reads itself.
 
         `path` is written as the vendor's documentation writes it, with `{names}` that `ids` fills in. `body` is sent as
-        JSON; `form` makes a form anew for each attempt. Without `effect` a GET reads and everything else is made once.
+        JSON, bytes as they are; `form` makes a form anew for each attempt, `signing` headers that sign the body.
+        Without `effect` a GET reads and everything else is made once.
 
         Raises NotLetIn, Gone, Busy, RetryableError, ChunkRefused (400, 409, 413, 422 and the like), PermanentError, and
         OutcomeUnknown when the call broke after it may have been accepted and making it again is not harmless, or
@@ -152,7 +157,9 @@ class Api:
         """
         effect = effect or ("read" if method == "GET" else "once")
         where = f"{self._name}: {method} {path}"
-        request = _Request(method, self._url(path, ids, params), body, form, {**self._headers, **(headers or {})})
+        request = _Request(
+            method, self._url(path, ids, params), body, form, {**self._headers, **(headers or {})}, signing
+        )
         return await self._patiently(where, request, effect, answers)
 
     async def fetch(self, url: str) -> bytes:
@@ -279,6 +286,7 @@ class _Request:
     body: Any = field(repr=False)
     form: Callable[[], aiohttp.FormData] | None
     headers: Mapping[str, str]
+    signing: Signing | None = field(default=None, repr=False)
 
     def content(self) -> dict[str, Any]:
         """What aiohttp is told beside method and address."""
@@ -288,7 +296,8 @@ class _Request:
         if self.body is None:
             return {"headers": headers}
         headers.setdefault("Content-Type", "application/json")
-        return {"data": json.dumps(self.body).encode("ascii"), "headers": headers}
+        data = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode("ascii")
+        return {"data": data, "headers": {**headers, **(self.signing(data) if self.signing else {})}}
 
 
 async def _read(response: aiohttp.ClientResponse, where: str) -> bytes:
