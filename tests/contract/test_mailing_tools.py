@@ -1,6 +1,8 @@
 """What is of one mailing tool alone: Mailchimp, Brevo, listmonk. What all hold stands in test_tool_conformance.py."""
 
 from contextlib import ExitStack
+from dataclasses import replace
+from decimal import Decimal
 from importlib import import_module
 
 import pytest
@@ -87,6 +89,21 @@ def test_a_field_that_the_tool_lacks_is_not_made_where_the_settings_say_so(on):
         with pytest.raises(ConfigError, match=bench.rig.number):
             bench.run(strict.prepare(bench.target()))
         assert [step.name for step in bench.run(strict.check()) if step.state == "failed"] == ["fields"]
+
+
+@pytest.mark.parametrize("name", ["mailchimp", "mailchimp, batches", "brevo"])
+def test_our_own_names_of_columns_do_for_a_tool_that_writes_its_fields_in_capitals(on, name):
+    bench = on(name)
+    target = replace(
+        bench.target(), fields=(("first_name", "VARCHAR"), ("is_member", "BOOLEAN"), ("spent", "DECIMAL(18,4)"))
+    )
+    where = bench.run(bench.tool.prepare(target))
+    assert bench.run(bench.tool.prepare(target)) == where
+    row = contact("c1", first_name="Ann", is_member=True, spent=Decimal("12.5000"))
+    assert bench.accepted("add", [row], where) == {"c1"}
+    found = bench.emulator.people["c1@example.com"].fields
+    assert (found["FIRST_NAME"], found["SPENT"]) == ("Ann", 12.5)
+    assert found["IS_MEMBER"] in (True, "true")
 
 
 # Brevo ------------------------------------------------------------------------------------------------------------------

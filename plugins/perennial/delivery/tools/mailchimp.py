@@ -142,7 +142,7 @@ class Mailchimp:
 
     async def _check_fields(self, steps: Steps) -> None:
         known = await self._merge_fields()
-        missing = sorted(set((self._config.fields or {}).values()) - set(known) - {"EMAIL"})
+        missing = sorted({name.upper() for name in (self._config.fields or {}).values()} - set(known) - {"EMAIL"})
         if missing and not self._config.create_fields:
             steps.failed("fields", f"the audience has no merge field {', '.join(missing)}", _FIELD_FIX)
         else:
@@ -162,21 +162,24 @@ class Mailchimp:
 
     async def _have_fields(self, target: ListTarget) -> None:
         known = await self._merge_fields()
-        for name, sql_type in target.fields:
-            wanted = _type_of(sql_type)
-            if name not in known:
-                if not self._config.create_fields:
-                    raise ConfigError(Problem(self._name, f"the audience has no merge field {name!r}", _FIELD_FIX))
-                if len(name) > _LONGEST_TAG or not name.isascii() or not name.replace("_", "").isalnum():
-                    fix = "map it under `fields` to a tag of at most 10 letters, digits and _"
-                    raise ConfigError(Problem(self._name, f"{name!r} cannot be a merge tag of Mailchimp", fix))
-                body = {"tag": name.upper(), "name": name, "type": wanted, "required": False, "public": False}
-                await self.call("POST", "/lists/{list_id}/merge-fields", body=body, effect="once")
-            elif known[name] in {"number", "date"} and wanted != known[name]:
+        for ours, sql_type in target.fields:
+            wanted, has = _type_of(sql_type), known.get(ours.upper())
+            if has is None:
+                await self._make_field(ours, wanted)
+            elif has in {"number", "date"} and wanted != has:
                 fix = "map another column to it under `fields`"
                 raise ConfigError(
-                    Problem(self._name, f"the merge field {name} takes a {known[name]}, and we have a {wanted}", fix)
+                    Problem(self._name, f"the merge field {ours} takes a {has}, and we have a {wanted}", fix)
                 )
+
+    async def _make_field(self, name: str, wanted: str) -> None:
+        if not self._config.create_fields:
+            raise ConfigError(Problem(self._name, f"the audience has no merge field {name!r}", _FIELD_FIX))
+        if len(name) > _LONGEST_TAG or not name.isascii() or not name.replace("_", "").isalnum():
+            fix = "map it under `fields` to a tag of at most 10 letters, digits and _"
+            raise ConfigError(Problem(self._name, f"{name!r} cannot be a merge tag of Mailchimp", fix))
+        body = {"tag": name.upper(), "name": name, "type": wanted, "required": False, "public": False}
+        await self.call("POST", "/lists/{list_id}/merge-fields", body=body, effect="once")
 
     async def _merge_fields(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -239,7 +242,7 @@ class Mailchimp:
         members = [
             {
                 "email_address": address,
-                "merge_fields": dict(set_fields(rows.good[address])),
+                "merge_fields": merge_fields(rows.good[address]),
                 **({"status": status} if status else {}),
             }
             for address in addresses
@@ -309,6 +312,14 @@ _FIELD_FIX = "make it in Mailchimp (Audience, Settings, Audience fields), or map
 def hash_of(address: str) -> str:
     """The id of a member: the MD5 of its address in lower case."""
     return hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
+
+
+def merge_fields(contact: Contact) -> dict[str, str | int | float]:
+    """The set fields by their tags, which Mailchimp writes in capitals; it knows no booleans."""
+    return {
+        name.upper(): ("true" if cell else "false") if isinstance(cell, bool) else cell
+        for name, cell in set_fields(contact)
+    }
 
 
 def refuse_who_withdrew(rows: SortedRows, member: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.core.errors import Problem, RetryableError
 from perennial.delivery.tools.records import Chunk, Submitted
-from perennial.delivery.tools.rows import SortedRows, set_fields, sort_rows
+from perennial.delivery.tools.rows import SortedRows, sort_rows
 from perennial.delivery.tools.words import masked
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _BAD = 400
 
 async def hand_in(tool: Mailchimp, rows: SortedRows, status_if_new: str) -> dict[str, str]:
     """Start a batch that makes or updates the rows; PUT is repeatable, so the batch is. Gives its ticket."""
-    from perennial.delivery.tools.mailchimp import hash_of
+    from perennial.delivery.tools.mailchimp import hash_of, merge_fields
 
     operations = [
         {
@@ -34,7 +34,7 @@ async def hand_in(tool: Mailchimp, rows: SortedRows, status_if_new: str) -> dict
                 {
                     "email_address": address,
                     "status_if_new": status_if_new,
-                    "merge_fields": dict(set_fields(contact)),
+                    "merge_fields": merge_fields(contact),
                 }
             ),
         }
