@@ -114,24 +114,44 @@ def _kinds(judging: Judging) -> Kinds:
         for number, channel in kinds
     ]
     names = limits.names(judging)
-    uses = [[limits.draws(name, judging.cards[number].id, channel) for name in names] for number, channel in kinds]
     return Kinds(
         campaign=np.array([number for number, _ in kinds], np.int64),
         in_cap=np.array(in_cap, bool).reshape(len(kinds), len(policy.caps)),
-        uses=np.array(uses, bool).reshape(len(kinds), len(names)),
+        uses=_uses(judging, names),
         clashes=_clashes(judging),
     )
 
 
+def _uses(judging: Judging, names: Sequence[str]) -> Flags:
+    """Whether each kind draws on each resource: those of the day and of channels asked of all, a card's of its own."""
+    kinds = judging.kinds
+    by_card: dict[str, list[int]] = {}
+    found = np.zeros((len(kinds), len(names)), bool)
+    for kind, (number, _) in enumerate(kinds):
+        by_card.setdefault(judging.cards[number].id, []).append(kind)
+    for place, name in enumerate(names):
+        own = by_card.get(limits.card_of(name) or "")
+        for kind in range(len(kinds)) if own is None else own:
+            number, channel = kinds[kind]
+            found[kind, place] = limits.draws(name, judging.cards[number].id, channel)
+    return found
+
+
 def _clashes(judging: Judging) -> Flags:
-    cards = judging.cards
-    found = np.zeros((len(cards), len(cards)), bool)
-    may = judging.policy.gaps or any(card.exclusivity for card in cards)
-    for one in range(len(cards) if may else 0):
-        for other in range(one):
-            found[one, other] = found[other, one] = contact_policy.clash(
-                judging.policy, cards[one], cards[other], judging.every
-            )
+    """Which cards may not reach a client on one day: two of one group, or of a gap; what is essential may always."""
+    policy, cards = judging.policy, judging.cards
+    groups = sorted({card.exclusivity.group for card in cards if card.exclusivity})
+    group = np.array([groups.index(card.exclusivity.group) if card.exclusivity else -1 for card in cards], np.int32)
+    found: Flags = (group[:, None] == group[None, :]) & (group >= 0)[:, None]
+    for gap in policy.gaps:
+        before, after = (
+            np.array([name in (card.id, card.nature) for card in cards], bool) for name in (gap.before, gap.after)
+        )
+        pairs = before[:, None] & after[None, :]
+        found |= pairs | pairs.T
+    free = np.array([policy.is_essential(card.purpose) for card in cards], bool)
+    found[free, :] = found[:, free] = False
+    np.fill_diagonal(found, val=False)
     return found
 
 

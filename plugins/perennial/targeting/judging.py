@@ -69,6 +69,11 @@ class Judging:
     zone: str
 
     @cached_property
+    def contacting(self) -> tuple[Campaign, ...]:
+        """The cards whose clients were contacted on the days that count."""
+        return tuple(card for card in self.every if card.id in self.contacted)
+
+    @cached_property
     def kind_numbers(self) -> Mapping[tuple[int, str], int]:
         """The number of each kind."""
         return {kind: place for place, kind in enumerate(self.kinds)}
@@ -234,12 +239,12 @@ class _Card:
     def _is_measured(self) -> bool:
         return self.card.expected_value.use_measured and self.card.id in self.judging.measured
 
-    @property
+    @cached_property
     def _distances(self) -> Sequence[contact_policy.Distance]:
+        """Of campaigns that contacted somebody: what the others are kept apart from never happened."""
         if self.is_essential:
             return ()
-        found = contact_policy.distances(self.judging.policy, self.card, self.judging.every)
-        return [distance for distance in found if distance.after & self.judging.contacted]
+        return contact_policy.distances(self.judging.policy, self.card, self.judging.contacting)
 
     def _rules(self) -> list[str]:
         """The rules in their order; the first that holds refuses."""

@@ -54,6 +54,12 @@ def draws(resource: str, campaign_id: str, channel: str) -> bool:
     return {"channel": name == channel, "day": True}.get(scope, name == campaign_id)
 
 
+def card_of(resource: str) -> str | None:
+    """The campaign that alone draws on the resource; None for those of a channel or of the day."""
+    scope, _, name = resource.partition(":")
+    return None if scope in ("channel", "day") else name
+
+
 def rule_of(resource: str) -> str:
     """The rule by which clients are refused when the resource is used up."""
     scope, _, name = resource.partition(":")
@@ -68,14 +74,21 @@ def resources(session: Session, judging: Judging, spent: Spent) -> Resources:
     ).to_pylist()
     today = {(row["campaign_id"], row["channel"]): row["n"] for row in rows if row["channel"] is not None}
     found = names(judging)
-    limits = [_left(name, judging, today, spent) for name in found]
+    every = {card.id: card for card in judging.every}
+    limits = [_left(name, judging, every, today, spent) for name in found]
     is_money = np.array([name == "day:money" or name.startswith("budget:") for name in found], bool)
     return Resources(tuple(found), np.array(limits, np.int64), is_money)
 
 
-def _left(resource: str, judging: Judging, today: Mapping[tuple[str, str], int], spent: Spent) -> int:
+def _left(
+    resource: str,
+    judging: Judging,
+    every: Mapping[str, Campaign],
+    today: Mapping[tuple[str, str], int],
+    spent: Spent,
+) -> int:
     scope, _, name = resource.partition(":")
-    policy, every = judging.policy, {card.id: card for card in judging.every}
+    policy = judging.policy
     if scope == "channel":
         capacity = next(c.capacity_per_day for n, c in policy.channels.items() if n == name)
         return int(capacity or 0) - sum(n for (_, channel), n in today.items() if channel == name)

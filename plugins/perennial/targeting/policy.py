@@ -59,14 +59,6 @@ def distances(policy: PolicyFile, card: Campaign, cards: Sequence[Campaign]) -> 
     return [distance for distance in found if distance.after]
 
 
-def clash(policy: PolicyFile, one: Campaign, other: Campaign, cards: Sequence[Campaign]) -> bool:
-    """Whether the two may not reach a client on one day."""
-    if policy.is_essential(one.purpose) or policy.is_essential(other.purpose):
-        return False
-    pairs = ((one, other), (other, one))
-    return any(a.id in distance.after for a, b in pairs for distance in distances(policy, b, cards))
-
-
 def counts_in(policy: PolicyFile, cap: Cap, card: Campaign, channel: str) -> bool:
     """Whether a contact by the card in the channel counts in the cap, and is held back by it."""
     if policy.is_exempt(card.purpose) and cap.purpose != card.purpose:
