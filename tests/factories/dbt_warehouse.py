@@ -26,6 +26,10 @@ create table raw.ledger_runs (as_of date, revision bigint, batch_ids varchar);
 create table raw.ledger_deliveries (
     campaign_id varchar, client_id varchar, channel varchar, as_of date, action varchar, state varchar
 );
+create table raw.ledger_feedback (
+    destination varchar, event_id varchar, kind varchar, happened_at timestamp, channel varchar, client_ref varchar,
+    campaign_id varchar, as_of date, message_id varchar, is_machine boolean, known_on date
+);
 create table raw.identity_map (
     client_ref varchar, client_id varchar, rule varchar, evidence varchar, household_id varchar, company_id varchar
 );

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from perennial.contracts.entities import EntityName
 from perennial.contracts.records import DayRun
 from perennial.ledger import tables as t
+from perennial.ledger.feedback_tables import feedback_events
 
 _ROWS = 50_000
 
@@ -85,8 +86,18 @@ def _exports(run: DayRun, opened_at: datetime | None) -> list[_Export]:
         _Export("ledger_quarantine_actions", actions, is_known),
         _Export("ledger_source_columns", columns, lambda row: row.first_batch_id in own),
         _Export("ledger_deliveries", _by_key(deliveries).where(deliveries.c.as_of < run.as_of)),
+        _Export("ledger_feedback", _feedback(run, opened_at)),
         _Export("ledger_runs", sa.select(*run_columns).where(earlier).order_by(runs.c.as_of, runs.c.revision)),
     ]
+
+
+def _feedback(run: DayRun, opened_at: datetime | None) -> sa.Select[Any]:
+    """What came back of clients we know until the run was opened; neither address keys nor words of tools (L22)."""
+    names = ("destination", "event_id", "kind", "happened_at", "channel", "client_ref", "campaign_id", "as_of")
+    f = feedback_events.c
+    is_before = f.recorded_at <= opened_at if opened_at is not None else sa.false()
+    known = sa.and_(f.client_ref.is_not(None), f.known_on <= run.as_of, is_before)
+    return _some(feedback_events, *names, "message_id", "is_machine", "known_on").where(known)
 
 
 def _opened_at(engine: sa.Engine, run: DayRun) -> datetime | None:

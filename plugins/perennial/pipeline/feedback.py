@@ -37,7 +37,7 @@ from perennial.ledger.tables import deliveries, lists
 from perennial.targeting.config import load_campaigns
 from perennial.warehouse.engine import Published, open_published, register_contacts
 
-LINK = "unsubscribe_link"  # what stands in a destination's place for our own links
+LINK = "unsubscribe_link"  # in a destination's place, of a link in a message that the ledger does not know
 _ID_LENGTH = 32
 _CHANNELS = ("email", "sms", "call", "account_manager")
 
@@ -125,7 +125,7 @@ class Intake:
             return False
         parts = [what.client_id, what.channel, what.purpose, what.campaign_id, what.as_of.isoformat(), now.isoformat()]
         event = Event(
-            destination=LINK,
+            destination=self._sender(what, refs),
             event_id=digest_of(parts, length=_ID_LENGTH),
             kind="unsubscribe",
             happened_at=now,
@@ -225,6 +225,14 @@ class Intake:
         with self.engine.connect() as connection:
             found = connection.execute(query.order_by(d.as_of.desc(), d.client_id).limit(1)).scalar()
         return found or owners[0]
+
+    def _sender(self, what: Unsubscribe, refs: Sequence[str]) -> str:
+        """The destination that the message with the link went out by."""
+        d = deliveries.c
+        same = (d.campaign_id == what.campaign_id, d.channel == what.channel, d.as_of == what.as_of)
+        query = sa.select(d.destination).where(*same, d.client_id.in_(refs), d.action == "add")
+        with self.engine.connect() as connection:
+            return connection.execute(query.order_by(d.client_id).limit(1)).scalar() or LINK
 
     def _has_withdrawn(self, ref: str, channel: str, purpose: str) -> bool:
         state = consent_state(self.engine, date.max, client_ref=ref).to_pylist()

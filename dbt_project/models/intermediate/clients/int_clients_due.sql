@@ -23,6 +23,10 @@ happened as (
     where
         happened_at > cast({{ date_literal(var('previous_as_of')) }} - 1 as timestamp)
         and ({{ moved(business_date('happened_at'), [0]) }})
+    union all
+    -- What tools told us is known by its own day, whenever it happened.
+    select client_ref from {{ ref('stg_delivery__feedback') }}
+    where known_on >= {{ date_literal(var('previous_as_of')) }} or {{ moved(business_date('happened_at'), [0]) }}
 ),
 
 -- A list that was accepted may be marked days later, after a crash.

@@ -3,11 +3,39 @@
 {% set whose = 'partition by client_id, case when client_id is null then source || touch_key end' %}
 with
 
+-- A click in a message of ours is a touch as any other; one by a program is none.
+told as (
+    select
+        source,
+        touch_key,
+        client_ref,
+        visitor_id,
+        touched_at,
+        touch_channel,
+        touch_kind,
+        campaign_key,
+        device
+    from {{ ref('stg_marketing__touches') }}
+    union all
+    select
+        source,
+        event_id as touch_key,
+        client_ref,
+        null as visitor_id,
+        happened_at as touched_at,
+        channel as touch_channel,
+        'click' as touch_kind,
+        campaign_key,
+        null as device
+    from {{ ref('stg_delivery__feedback') }}
+    where event_kind = 'clicked'
+),
+
 touches as (
     select
         *,
         {{ business_date('touched_at') }} as touched_on
-    from {{ ref('stg_marketing__touches') }}
+    from told
 ),
 
 identified as (
