@@ -44,7 +44,7 @@ _DBT_CSP = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data:; font-src data:; base-uri 'none'; form-action 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
@@ -98,7 +98,7 @@ def _batches(
     engine = open_ledger(load_settings())
     found = recent_batches(engine, before=before, source=source, state=state, limit=_PER_PAGE + 1)
     older = found[_PER_PAGE - 1].batch_seq if len(found) > _PER_PAGE else None
-    return _page(
+    return render(
         request, "batches.html", batches=found[:_PER_PAGE], older=older, source=source, state=state, before=before
     )
 
@@ -110,7 +110,7 @@ def _batch(request: Request, batch_id: str) -> HTMLResponse:
     if batch is None:
         raise HTTPException(404)
     docs = pages_of_batch(settings.data_docs, batch_id)
-    return _page(request, "batch.html", batch=batch, rules=rules_of(engine, batch_id), docs=docs)
+    return render(request, "batch.html", batch=batch, rules=rules_of(engine, batch_id), docs=docs)
 
 
 def _quarantine(request: Request, batch: str | None = Query(default=None, max_length=60)) -> HTMLResponse:
@@ -131,22 +131,22 @@ def _quarantine(request: Request, batch: str | None = Query(default=None, max_le
         "reasons": {key: (line.row_reasons or line.reasons)[:_EXAMPLES] for key, line in lines.items()},
         "hidden": len(waiting) + len(refused) - len(everything),
     }
-    return _page(request, "quarantine.html", **values, total=waiting_rows, only=batch)
+    return render(request, "quarantine.html", **values, total=waiting_rows, only=batch)
 
 
 def _sources(request: Request) -> HTMLResponse:
-    return _page(request, "sources.html", sources=source_states(load_settings()))
+    return render(request, "sources.html", sources=source_states(load_settings()))
 
 
 def _builds(request: Request) -> HTMLResponse:
-    return _page(request, "builds.html", builds=recent_reports(load_settings()))
+    return render(request, "builds.html", builds=recent_reports(load_settings()))
 
 
 def _build(request: Request, run_id: str) -> HTMLResponse:
     report = read_report(load_settings(), run_id)
     if report is None:
         raise HTTPException(404)
-    return _page(request, "build.html", build=report)
+    return render(request, "build.html", build=report)
 
 
 def _models(request: Request) -> HTMLResponse:
@@ -155,7 +155,7 @@ def _models(request: Request) -> HTMLResponse:
     for card in models(settings)[:_MOST]:
         watched = checks(settings, card)
         rows.append({"card": card, "check": watched[0] if watched else None, "told": in_brief(card)})
-    return _page(request, "models.html", models=rows)
+    return render(request, "models.html", models=rows)
 
 
 def _model(request: Request, version: str) -> HTMLResponse:
@@ -164,19 +164,19 @@ def _model(request: Request, version: str) -> HTMLResponse:
     if card is None:
         raise HTTPException(404)
     head, *parts = parts_of(card, checks(settings, card))
-    return _page(request, "model.html", card=card, head=head, parts=parts)
+    return render(request, "model.html", card=card, head=head, parts=parts)
 
 
 def _dbt_docs(request: Request) -> Response:
     """The page that dbt wrote: its scripts run, but without our origin, and so can ask nothing in our name."""
     page = docs_page(load_settings())
     if page is None:
-        return _page(request, "dbt_docs.html")
-    return FileResponse(page, media_type="text/html", headers={**_HEADERS, "Content-Security-Policy": _DBT_CSP})
+        return render(request, "dbt_docs.html")
+    return FileResponse(page, media_type="text/html", headers={**HEADERS, "Content-Security-Policy": _DBT_CSP})
 
 
 def _docs(request: Request) -> HTMLResponse:
-    return _page(request, "docs.html", sites=sites(load_settings().data_docs))
+    return render(request, "docs.html", sites=sites(load_settings().data_docs))
 
 
 def _docs_file(request: Request, path: str) -> Response:
@@ -184,7 +184,7 @@ def _docs_file(request: Request, path: str) -> Response:
     found = file_of(load_settings().data_docs, path)
     if found is None:
         raise HTTPException(404)
-    headers = {**_HEADERS, "Content-Security-Policy": _DOCS_CSP}
+    headers = {**HEADERS, "Content-Security-Policy": _DOCS_CSP}
     if found[1] != "text/html":
         return FileResponse(found[0], media_type=found[1], headers=headers)
     style = f'<link rel="stylesheet" href="{escape(request.scope.get("root_path", ""))}/docs.css"></head>'
@@ -193,11 +193,11 @@ def _docs_file(request: Request, path: str) -> Response:
 
 
 def _style() -> Response:
-    return FileResponse(STYLE, media_type="text/css", headers=_HEADERS)
+    return FileResponse(STYLE, media_type="text/css", headers=HEADERS)
 
 
 def _docs_style() -> Response:
-    return FileResponse(_HERE / "docs.css", media_type="text/css", headers=_HEADERS)
+    return FileResponse(_HERE / "docs.css", media_type="text/css", headers=HEADERS)
 
 
 def _age(now: datetime, since: datetime) -> str:
@@ -205,10 +205,11 @@ def _age(now: datetime, since: datetime) -> str:
     return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.0f} days"  # noqa: PLR2004 - two days
 
 
-def _page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """One of our pages, with the headers that all of them have."""
     root = request.scope.get("root_path", "")
     text = TEMPLATES.get_template(template).render(root=root, here=template, **values)
-    return HTMLResponse(text, status, headers={**_HEADERS, "Content-Security-Policy": _CSP})
+    return HTMLResponse(text, status, headers={**HEADERS, "Content-Security-Policy": _CSP})
 
 
 def _told(login_url: Callable[[str], str]) -> Callable[[Request, Exception], Response]:
@@ -216,16 +217,16 @@ def _told(login_url: Callable[[str], str]) -> Callable[[Request, Exception], Res
         status = error.status_code if isinstance(error, AnyHTTPException) else 500
         wants_html = "text/html" in request.headers.get("accept", "")
         if status == 401 and wants_html and request.method == "GET":  # noqa: PLR2004
-            return RedirectResponse(login_url(str(request.url)), 303, headers=_HEADERS)
-        return _page(request, "error.html", status=status, title=str(status), text=_TEXTS.get(status, "It failed."))
+            return RedirectResponse(login_url(str(request.url)), 303, headers=HEADERS)
+        return render(request, "error.html", status=status, title=str(status), text=_TEXTS.get(status, "It failed."))
 
     return handle
 
 
 def _broken(request: Request, error: Exception) -> Response:
     """Something of ours cannot be read: the page says what and how to mend it."""
-    return _page(request, "error.html", status=500, title="Not readable", text=str(error))
+    return render(request, "error.html", status=500, title="Not readable", text=str(error))
 
 
 def _misasked(request: Request, _error: Exception) -> Response:
-    return _page(request, "error.html", status=422, title="422", text="A part of the address is not what it may be.")
+    return render(request, "error.html", status=422, title="422", text="A part of the address is not what it may be.")
