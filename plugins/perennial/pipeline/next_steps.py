@@ -20,11 +20,15 @@ from perennial.contracts.scores import DECLARED_SCORES
 from perennial.core.errors import ContractViolation
 from perennial.core.settings import Settings
 from perennial.ledger import cards as ledger_cards
+from perennial.ledger.checks import record_check
 from perennial.ledger.engine import open_ledger
 from perennial.pipeline.models import ScoreState, figures_of, write_card
+from perennial.pipeline.next_watch import check_next_product
+from perennial.pipeline.watching import told
 from perennial.warehouse.engine import Published, open_published, publish_table
 
 if TYPE_CHECKING:
+    from perennial.scoring.next_product.beside import Champion
     from perennial.scoring.next_product.training import Lines
 
 SCORE = "next_product"
@@ -64,14 +68,29 @@ def train_next_product(settings: Settings, run: DayRun, published: Published) ->
         horizon_days=settings.scoring.churn_horizon_days,
         level=settings.scoring.next_product_level,
         seed=settings.scoring.seed,
+        champion=_champion(settings, state),
     )
-    if trained.refused:
-        write_card(settings, run, SCORE, trained.card, None, "refused")
-        return [f"{SCORE}: refused, {trained.refused}"]
     waits = settings.scoring.promotion == "approval"
+    refused = trained.refused or (None if waits else trained.worse)
+    if refused:
+        card = {**trained.card, "verdict": {"status": "refused", "reason": refused}}
+        write_card(settings, run, SCORE, card, None, "refused")
+        return [f"{SCORE}: refused, {refused}"]
     stored = write_card(settings, run, SCORE, trained.card, trained.scorer, "challenger" if waits else "champion")
     told = "waits for a person" if waits else "is the champion"
     return [f"{SCORE}: {stored.model_version} {told} ({figures_of(stored.card)})"]
+
+
+def _champion(settings: Settings, state: ScoreState) -> Champion | None:
+    """The model in use, to be judged beside its challenger; None where it cannot be read here any more."""
+    from perennial.scoring import store
+    from perennial.scoring.due import version_problems
+    from perennial.scoring.next_product.beside import Champion
+
+    used = state.used
+    if used is None or version_problems(used.card, used.model_version):
+        return None
+    return Champion(store.load(settings.home / used.artefact).model, used.model_version, used.trained_as_of)
 
 
 def _lines(settings: Settings, run: DayRun, published: Published) -> Lines | None:
@@ -107,7 +126,7 @@ def publish_next(settings: Settings, run: DayRun, version: str) -> tuple[str, di
         (NEXT_PURCHASES_TABLE, CLIENT_NEXT_PURCHASES, _purchases),
     ):
         with open_published(settings, version) as published:
-            batches = _counted(made(settings, run, published), rows, name)
+            batches = _counted(made(settings, run, published, notes), rows, name)
             version = publish_table(
                 settings, run, name, pa.RecordBatchReader.from_batches(schema, batches), step="scores"
             )
@@ -127,8 +146,8 @@ def _counted(batches: Iterator[pa.RecordBatch], rows: dict[str, int], name: str)
         yield batch
 
 
-def _products(settings: Settings, run: DayRun, published: Published) -> Iterator[pa.RecordBatch]:
-    """Proposals of all clients, chunk by chunk (L26)."""
+def _products(settings: Settings, run: DayRun, published: Published, notes: list[str]) -> Iterator[pa.RecordBatch]:
+    """Proposals of all clients, chunk by chunk (L26); none where the watch stops the model (L6), which `notes` tell."""
     used = next_product_state(settings, run).used
     if used is None:
         return
@@ -147,6 +166,11 @@ def _products(settings: Settings, run: DayRun, published: Published) -> Iterator
     names = names_of(published, keys, scorer.level)
     view = scorer.view(run.as_of, _alive(settings, run, published))
     known_items(published, keys)
+    check = check_next_product(settings, run, published, used, scorer, view)
+    record_check(open_ledger(settings), check)
+    notes += told(check)
+    if check.verdict == "stopped":
+        return
     lines = lines_of(published, run.as_of, level=scorer.level, rows=CHUNK_LINES, known=True)
     with one_thread():
         for history in chunks_of(lines):
@@ -168,7 +192,12 @@ def _alive(settings: Settings, run: DayRun, published: Published) -> pa.Array:
     return found.column("item").combine_chunks()
 
 
-def _purchases(settings: Settings, run: DayRun, published: Published) -> Iterator[pa.RecordBatch]:  # noqa: ARG001
+def _purchases(
+    settings: Settings,  # noqa: ARG001
+    run: DayRun,
+    published: Published,
+    notes: list[str],  # noqa: ARG001
+) -> Iterator[pa.RecordBatch]:
     """Next purchases by product line of clients who buy from it regularly, chunk by chunk."""
     from perennial.scoring.next_purchase.renewal import PRIORS, ROWS, next_purchases
 

@@ -57,6 +57,17 @@ def watch(card: dict[str, Any], scorer: Any, table: pa.Table, history_start: dat
     return Watched(verdict, (*stops, *warns), {name: f for name, f in figures.items() if f})
 
 
+def watch_values(card: dict[str, Any], values: dict[str, Matrix], limits: Drift) -> Watched:
+    """The watch of a model that reads no features: `values` by name of the card's bins, the score as `score`."""
+    bins = {**card["bins"], "score": card["score_bins"]}
+    figures = {name: _figures(bins[name], found, card) for name, found in values.items()}
+    over = [(name, *one) for name, figure in figures.items() if figure for one in _over(name, figure, limits)]
+    stops = [sentence for name, sentence, stopping in over if stopping and not grows(name, card)]
+    warns = [sentence for _, sentence, _ in over if sentence not in stops]
+    verdict: Verdict = "stopped" if stops else "warned" if warns else "passed"
+    return Watched(verdict, (*stops, *warns), {name: f for name, f in figures.items() if f})
+
+
 def _figures(bins: dict[str, Any], values: Matrix, card: dict[str, Any]) -> dict[str, float]:
     """PSI (0 where chance could have made it) and unseen share; empty for a feature that never varied."""
     shares = np.asarray(bins["shares"], dtype=np.float64)

@@ -6,10 +6,13 @@ from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from perennial.contracts.next_steps import CLIENT_NEXT_PRODUCTS
+from perennial.core.settings import Drift
 from perennial.scoring import store
+from perennial.scoring.next_product.beside import Champion, watched_values, worse_than
 from perennial.scoring.next_product.candidates import new_ones, popular_ones, repeats
 from perennial.scoring.next_product.history import chunks_of, history_of, since_epoch
 from perennial.scoring.next_product.items import going_together, items_of, most_bought
@@ -18,6 +21,7 @@ from perennial.scoring.next_product.pairs import pairs_at
 from perennial.scoring.next_product.scorer import KINDS, table_of
 from perennial.scoring.next_product.training import lines_from, train_products
 from perennial.scoring.next_product.words import Names
+from perennial.scoring.watch import watch_values
 
 AS_OF = date(2017, 10, 1)
 SCHEMA = pa.schema(
@@ -250,3 +254,52 @@ def test_a_shop_too_small_or_too_young_is_refused_with_the_reason(table, sentenc
     assert trained.scorer is None
     assert sentence in trained.refused
     assert trained.card["verdict"]["status"] == "refused"
+
+
+def _with_champion(shop, trained, learned_until, model=None):
+    champion = Champion(model or trained.scorer.model, "next_product-of-before", learned_until)
+    return train_products(
+        lines_from(shop), as_of=AS_OF, horizon_days=28, level="product", seed=1, final=False, champion=champion
+    )
+
+
+class _Reversed:
+    """A model that turns another's order round."""
+
+    def __init__(self, model, kinds):
+        self.model, self.kinds = model, kinds
+
+    def probability(self, kind, candidates):
+        chance = self.model.probability(kind, candidates)
+        return 1 - chance if kind in self.kinds else chance
+
+
+def test_the_champion_is_judged_on_the_same_candidates_and_a_worse_challenger_is_named(shop, trained):
+    test = AS_OF - timedelta(days=28)
+    beside = _with_champion(shop, trained, test)
+    assert beside.card["champion"]["is_fair"]
+    assert set(beside.card["figures_at_test"]["new"]) == {"model", "champion", "most_popular", "co_purchase"}
+    assert beside.worse is None
+    weaker = _Reversed(trained.scorer.model, ("repeat", "new"))
+    figures = _with_champion(shop, trained, test, weaker).card["figures_at_test"]["repeat"]
+    assert figures["champion"]["ndcg"] < figures["model"]["ndcg"]
+    assert worse_than(np.zeros(50), np.ones(50) - np.arange(50) / 100)
+
+
+def test_a_champion_that_has_learned_after_the_test_cut_is_flattered_and_stands_in_nobodys_way(shop, trained):
+    beside = _with_champion(shop, trained, AS_OF - timedelta(days=7))
+    assert not beside.card["champion"]["is_fair"]
+    assert "flattered" in beside.card["champion"]["note"]
+    assert beside.worse is None
+
+
+def test_the_watch_is_calm_on_the_day_of_training_and_warns_when_clients_have_changed(shop, trained):
+    keys = trained.scorer.item_keys()
+    view = trained.scorer.view(AS_OF, keys)
+    history = history_of(shop.combine_chunks(), keys)
+    calm = watch_values(trained.card, watched_values(trained.scorer.model, history, view), Drift())
+    assert calm.verdict == "passed", calm.sentences
+    few = history_of(shop.filter(pc.less(shop.column("item"), "p01")).combine_chunks(), keys)
+    changed = watch_values(trained.card, watched_values(trained.scorer.model, few, view), Drift())
+    assert changed.verdict != "passed"
+    assert any("drifted" in sentence for sentence in changed.sentences)

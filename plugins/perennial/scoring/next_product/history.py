@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 HISTORY_DAYS = 365
-_KNOWN = "next_known_items"
+KNOWN = "next_known_items"
 NEVER = 2**31 - 1  # the day on which a line that stands was cancelled
 _ITEM = {"product": "l.product_key", "category": "p.category"}
 _JOIN = {"product": "", "category": "inner join dim_products as p on p.product_key = l.product_key"}
@@ -85,7 +85,7 @@ def since_epoch(day: date) -> int:
 def known_items(reader: Reader, keys: pa.Array) -> None:
     """Make the products of a model a temporary relation: `lines_of(..., known=True)` then gives their places."""
     places = pa.array(np.arange(len(keys)), pa.int64())
-    reader.register(_KNOWN, pa.table({"item": keys, "place": places}))
+    reader.register(KNOWN, pa.table({"item": keys, "place": places}))
 
 
 def lines_of(
@@ -105,7 +105,7 @@ def lines_of(
     sample = f"and substr(md5(l.client_id), 1, 4) < '{round(share * 65536):04x}'" if share < 1 else ""
     item, join = _ITEM[level], _JOIN[level]
     if known:
-        join += f" inner join {_KNOWN} as k on k.item = {item}"
+        join += f" inner join {KNOWN} as k on k.item = {item}"
     sql = _LINES.format(item=item, place="k.place" if known else item, join=join, sample=sample)
     return reader.batches(sql, {"after": until - timedelta(days=days), "until": until}, rows)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.scoring.next_product.beside import Champion, champion_figures, reference, told_of_champion, worse_than
 from perennial.scoring.next_product.candidates import NEW_COLUMNS, REPEAT_COLUMNS, popular_ones
 from perennial.scoring.next_product.history import (
     HISTORY_DAYS,
@@ -35,7 +36,6 @@ MIN_CLIENTS = 100  # with a purchase before the test cut and one after it
 _MIN_DAYS = 28  # of history before a cut
 _BETTER_BY = 0.002  # a model must be better than the rule by so much where it is chosen: ties go to the simpler
 _LEARNED, _JUDGED = 2000, 20_000  # clients
-_NOISE = 2.0  # standard errors of the mean difference over clients
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class TrainedProducts:
     card: dict[str, Any]
     scorer: NextProductScorer | None = None
     refused: str | None = None
+    worse: str | None = None  # than the champion, where the comparison is fair: it is not promoted by the rule
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,19 @@ def days_needed(horizon_days: int) -> int:
 
 
 def train_products(
-    lines: Lines | None, *, as_of: date, horizon_days: int, level: Level, seed: int, final: bool = True
+    lines: Lines | None,
+    *,
+    as_of: date,
+    horizon_days: int,
+    level: Level,
+    seed: int,
+    final: bool = True,
+    champion: Champion | None = None,
 ) -> TrainedProducts:
     """Train at `as_of`: rankers are chosen at as_of - 2H, tested at as_of - H, and the last ones learned there.
 
     Uses one thread: equal lines give an equal model, byte for byte. Nothing after `as_of` is looked at. Without
-    `final` it ends with the test.
+    `final` it ends with the test. The champion is judged at the test cut too.
     """
     card = _head(lines, as_of=as_of, horizon_days=horizon_days, level=level, seed=seed)
     today = since_epoch(as_of)
@@ -92,17 +100,21 @@ def train_products(
         test, development = cuts[:2]
         try:
             chosen, merits = _choose(cuts[2], development, seed) if len(cuts) > 2 else (_RULES, {})  # noqa: PLR2004
-            judged = judge(test, _model(chosen, horizon_days, seed).fit(development))
+            judged = judge(test, _model(chosen, horizon_days, seed).fit(development), champion)
         except ValueError as error:
             return _refused(card, str(error))
         reason = verdict(judged)
         card |= _findings(chosen, merits, judged)
+        worse = _beside(card, judged, champion, as_of - timedelta(days=horizon_days))
         card["verdict"] = {"status": "refused" if reason else "champion", "reason": reason}
         if not final:
             return TrainedProducts(rounded(card), None, reason)
         model = _model(chosen, horizon_days, seed).fit(test)
         now = view_of(pairs_at(history, today, count), today, count, horizon_days)
-    return TrainedProducts(rounded(card), NextProductScorer.of(model, now, lines.keys, level), reason)
+        scorer = NextProductScorer.of(model, now, lines.keys, level)
+        alive = lines.keys.filter(pa.array(now.items.recent > 0))
+        card |= reference(model, history, scorer.view(as_of, alive), min(HISTORY_DAYS, today - lines.first_day + 1))
+    return TrainedProducts(rounded(card), scorer, reason, worse)
 
 
 _RULES: dict[str, RankerKind] = {"repeat": "rule", "new": "rule"}
@@ -153,8 +165,8 @@ def _best(merits: Mapping[str, float]) -> RankerKind:
     return next((kind for kind in RANKERS if merits[kind] >= most - _BETTER_BY), "rule")
 
 
-def judge(cut: Cut, model: NextProductModel) -> Judgement:
-    """The model and its baselines at a cut, on the same clients: figures by kind, rule and client.
+def judge(cut: Cut, model: NextProductModel, champion: Champion | None = None) -> Judgement:
+    """The model, its baselines and the champion at a cut, on the same clients: figures by kind, rule and client.
 
     Of repeats: personal, then global frequency. Of new ones: what most bought lately and the client never did, and
     co-purchase alone.
@@ -182,6 +194,8 @@ def judge(cut: Cut, model: NextProductModel) -> Judgement:
             "co_purchase": figures("new", new.row, new.X[:, 0], cut.hits["new"]),
         },
     }
+    for kind, found in (champion_figures(cut, champion) if champion else {}).items():
+        by_kind[kind]["champion"] = found
     levels = {kind: (float(chance[kind].mean()), float(cut.hits[kind].mean())) for kind in by_kind if len(chance[kind])}
     return Judgement(by_kind, {k: {"mean_predicted": p, "observed": o} for k, (p, o) in levels.items()})
 
@@ -201,12 +215,24 @@ def verdict(judged: Judgement) -> str | None:
     """A sentence when a baseline finds more than the model, beyond two standard errors of the paired difference."""
     for kind, name in _BASELINES.items():
         mine, theirs = judged.by_kind[kind]["model"][MERIT], judged.by_kind[kind][name][MERIT]
-        lost = theirs - mine
-        if len(lost) > 1 and lost.mean() > _NOISE * lost.std(ddof=1) / np.sqrt(len(lost)):
+        if worse_than(mine, theirs):
             return (
                 f"its {MERIT} at {TOP} for {kind} products is {mine.mean():.4f} at the test cut, "
                 f"below {theirs.mean():.4f} of the baseline {name}"
             )
+    return None
+
+
+def _beside(card: dict[str, Any], judged: Judgement, champion: Champion | None, test: date) -> str | None:
+    """Put the champion on the card; gives why the challenger is worse, where the comparison is fair, or None."""
+    if champion is None:
+        return None
+    card["champion"] = told_of_champion(champion, test)
+    for kind, rules in judged.by_kind.items():
+        mine, theirs = rules["model"][MERIT], rules["champion"][MERIT]
+        if card["champion"]["is_fair"] and worse_than(mine, theirs):
+            means = f"{mine.mean():.4f} at the test cut is below {theirs.mean():.4f} of the champion"
+            return f"its {MERIT} at {TOP} for {kind} products of {means}"
     return None
 
 
