@@ -19,9 +19,6 @@ from measuring import REPOSITORY, perennial, say
 
 sys.path[:0] = [str(REPOSITORY / "plugins"), str(REPOSITORY / "tests")]
 
-from factories.campaign_days import Days, problems_of, table_of
-from perennial.core.settings import load_settings
-
 FIRST = date(2017, 10, 1)
 
 
@@ -44,6 +41,9 @@ def main() -> None:
     args = parser.parse_args()
     home = args.home or Path(tempfile.mkdtemp(prefix="campaigns_"))
     run_days(home, args.days)
+    from factories.campaign_days import Days, problems_of, table_of
+    from perennial.core.settings import load_settings
+
     days = Days.of(load_settings({"PERENNIAL_HOME": str(home)}))
     problems = problems_of(days)
     args.out.write_text(table_of(days), encoding="utf-8")
