@@ -188,6 +188,21 @@ def test_a_deleted_list_is_told_as_one_and_its_rows_are_not_to_blame(on):
             assert isinstance(told.value, Gone)
 
 
+def test_L14_who_left_one_brevo_list_is_told_by_its_withdrawals_and_no_update_puts_her_back(on):
+    bench = on("brevo")
+    where = bench.prepared()
+    bench.push("add", [contact("c1"), contact("c2")], where)
+    bench.emulator.leave("c1@example.com", where.title)
+    told = bench.push("update", [contact("c1", FIRSTNAME="Ann"), contact("c2", FIRSTNAME="Bob")], where)
+    assert (told["c1"].code, told["c2"].state) == ("unsubscribed_in_tool", "accepted")
+    assert bench.rejected("update", [contact("c1", FIRSTNAME="Ann")], where) == {"c1": "unsubscribed_in_tool"}
+    assert (bench.on(where), bench.emulator.people["c1@example.com"].statuses) == ({"c2@example.com"}, [])
+    found, _ = bench.drain(bench.tool.withdrawals, {})
+    assert [(one.address, one.kind, one.list_title) for one in found] == [
+        ("c1@example.com", "unsubscribe", where.title)
+    ]
+
+
 # listmonk -----------------------------------------------------------------------------------------------------------------
 def test_a_listmonk_subscriber_whom_somebody_made_meanwhile_is_updated_and_not_lost(on):
     bench = on("listmonk")
@@ -219,8 +234,12 @@ def test_L14_who_left_one_listmonk_list_is_not_put_back_on_it_but_may_stand_on_o
     for action in ("add", "update"):
         assert bench.rejected(action, [contact("c1", first_name="Ann")], where) == {"c1": "unsubscribed_in_tool"}
     assert bench.emulator.list_called(where.title).members == {"c1@example.com": "unsubscribed"}
-    found, _ = bench.drain(bench.tool.feedback, {})
-    assert [(one.kind, one.scope, one.list_title) for one in found] == [("unsubscribe", "list", where.title)]
+    found, cursor = bench.drain(bench.tool.withdrawals, {})
+    assert [(one.address, one.kind, one.list_title) for one in found] == [
+        ("c1@example.com", "unsubscribe", where.title)
+    ]
+    bench.emulator.tick(hours=1)
+    assert bench.drain(bench.tool.withdrawals, cursor)[1] == cursor
 
 
 def test_L13_a_listmonk_subscriber_keeps_the_lists_and_attributes_that_are_not_ours(on):

@@ -135,8 +135,16 @@ async def _pages(
 
 def _event(one: Withdrawal) -> FeedbackEvent:
     """A withdrawal has no id of the tool's: who, what and when make it the same when it is read again."""
-    made = digest_of(["withdrawal", one.kind, one.at.isoformat(), one.address.lower()], length=32)
-    return FeedbackEvent(event_id=made, kind=one.kind, at=one.at, address=one.address)
+    what = ["withdrawal", one.kind, one.at.isoformat(), one.address.lower()]
+    made = digest_of([*what, one.list_title] if one.list_title else what, length=32)
+    return FeedbackEvent(
+        event_id=made,
+        kind=one.kind,
+        at=one.at,
+        address=one.address,
+        list_title=one.list_title,
+        scope="list" if one.list_title else "all",
+    )
 
 
 def problems_of(reports: Sequence[PullReport]) -> PerennialError | None:

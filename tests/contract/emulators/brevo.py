@@ -38,6 +38,13 @@ class BrevoEmulator(MailingEmulator):
         self.folders: dict[int, str] = {1: "Your first folder"}
         self.processes: dict[int, list[str]] = {}
         self.events: list[dict] = []
+        self.left: dict[str, set[int]] = {}  # who left which lists by their links
+
+    def leave(self, address: str, title: str) -> None:
+        one = self.list_called(title)
+        del one.members[address]
+        self.left.setdefault(address, set()).add(one.id)
+        self.people[address].changed = self.tick()
 
     def problem(self, status: int, code: str, message: str, *, undeclared: str = "") -> Answer:
         return Answer({"code": code, "message": message}, status, undeclared=undeclared)
@@ -70,6 +77,7 @@ class BrevoEmulator(MailingEmulator):
             "email": one.address, "id": one.id, "emailBlacklisted": one.withdrew is not None, "smsBlacklisted": False,
             "createdAt": written(one.changed), "modifiedAt": written(one.changed), "attributes": one.fields,
             "listIds": [found.id for found in self.lists.values() if key in found.members],
+            "listUnsubscribed": sorted(self.left.get(key, ())),
         }  # fmt: skip
 
     # account ------------------------------------------------------------------------------------------------------
@@ -171,6 +179,9 @@ class BrevoEmulator(MailingEmulator):
         if "emailBlacklist" in given:
             person.statuses.append(str(given["emailBlacklist"]))
         for one in lists:
+            if one.id in self.left.get(key, ()):
+                person.statuses.append(f"put back on {one.title}")
+                self.left[key].discard(one.id)
             one.members.setdefault(key, self.now)
 
     @route("GET /processes/{process_id}")

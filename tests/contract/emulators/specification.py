@@ -104,9 +104,8 @@ def _words(error: BaseException):
         seen = seen.__cause__
 
 
-@functools.cache
-def specification(file: str) -> Specification:
-    """The specification in PERENNIAL_REFERENCE/specs/<file> with the overlay beside it; absent, it is said loudly."""
+def effective(file: str) -> dict[str, Any]:
+    """The text of PERENNIAL_REFERENCE/specs/<file> with its overlays; absent, it is said loudly."""
     path = reference(f"specs/{file}")
     text = path.read_text(encoding="utf-8")
     told = yaml.load(text, yaml.CSafeLoader) if path.suffix == ".yaml" else json.loads(text)
@@ -117,6 +116,13 @@ def specification(file: str) -> Specification:
     if ours.exists():
         told = merge_patch(told, json.loads(ours.read_text(encoding="utf-8")))
     _without_empty_content(told)
+    return dict(told)
+
+
+@functools.cache
+def specification(file: str) -> Specification:
+    """The specification of that file, made ready to hold calls to it."""
+    told = effective(file)
     server = urlsplit(told["servers"][0]["url"])
     origin = f"{server.scheme}://{server.netloc}"
     # openapi-core reads application/json only: the vendors' own kinds of JSON are read alike

@@ -4,7 +4,9 @@ Limits as the vendor documents them (general tier): 10 calls a second on /contac
 takes 10 MB, 8 advised; 150 addresses a removal. The answer of an import says nothing about its rows, so that every row
 is read back: who did not arrive, whose attribute was dropped and whom Brevo may not mail is told (L15).
 
-L14: an import never names `emailBlacklist`, which alone would change whether a contact is mailed.
+L14: an import never names `emailBlacklist`, which alone would change whether a contact is mailed. Who left one list of
+ours by its link is read with the withdrawals before a push; before an update it is looked up anew, for an import puts
+people on the list.
 """
 
 from __future__ import annotations
@@ -206,8 +208,23 @@ class Brevo:
         if chunk.action == "remove":
             await self._take_off(list(rows.good), where.ids["list"])
             return Submitted(rows.accept_the_rest())
+        if chunk.action == "update":
+            await self._refuse_who_left(rows, int(where.ids["list"]))
         if not rows.good:
             return Submitted(rows.accept_the_rest())
+        reply = await self._import(rows, where)
+        since = _told_moment(reply) - _MARGIN
+        ticket = {"process": str(reply.json()["processId"]), "list": where.ids["list"], "since": since.isoformat()}
+        return Submitted(ticket=ticket)
+
+    async def _refuse_who_left(self, rows: SortedRows, list_id: int) -> None:
+        """Who should be on the list and is not: those who left it by its link are not put back."""
+        missing = sorted(set(rows.good) - await self._standing(list(rows.good), list_id))
+        for address, person in zip(missing, await asyncio.gather(*map(self.person, missing)), strict=True):
+            if person is not None and list_id in (person.get("listUnsubscribed") or []):
+                rows.refuse(address, "unsubscribed_in_tool")
+
+    async def _import(self, rows: SortedRows, where: RemoteList) -> Reply:
         body = {
             "jsonBody": [
                 {"email": address, "attributes": {name.upper(): cell for name, cell in set_fields(contact)}}
@@ -219,13 +236,10 @@ class Brevo:
             "disableNotification": True,
         }
         try:
-            reply = await self.call("POST", "/contacts/import", body=body, effect="repeatable")
+            return await self.call("POST", "/contacts/import", body=body, effect="repeatable")
         except ChunkRefused:
             await self.get(_LIST, ids={"list_id": where.ids["list"]})  # raises Gone when the list is what is wrong
             raise
-        since = _told_moment(reply) - _MARGIN
-        ticket = {"process": str(reply.json()["processId"]), "list": where.ids["list"], "since": since.isoformat()}
-        return Submitted(ticket=ticket)
 
     async def _take_off(self, addresses: Sequence[str], list_id: str) -> None:
         for begin in range(0, len(addresses), _REMOVED_AT_ONCE):
@@ -262,7 +276,9 @@ class Brevo:
     async def _look_up(self, rows: SortedRows, addresses: Sequence[str], list_id: int, blocked: list[str]) -> None:
         """Those whom the listing of what was changed does not show, one by one."""
         for address, person in zip(addresses, await asyncio.gather(*map(self.person, addresses)), strict=True):
-            if person is None or list_id not in person.get("listIds", []):
+            if person is not None and list_id in (person.get("listUnsubscribed") or []):
+                rows.refuse(address, "unsubscribed_in_tool")
+            elif person is None or list_id not in person.get("listIds", []):
                 rows.refuse(address, "refused_by_tool", _NOT_TAKEN)
             else:
                 _judge(rows, person, blocked)
@@ -277,21 +293,32 @@ class Brevo:
         return found
 
     async def read_back(self, where: RemoteList, contacts: Sequence[Contact]) -> frozenset[str]:
-        """Who of them stands on the list: by its contacts where they are few, else one by one."""
-        rows, list_id = sort_rows(contacts), int(where.ids["list"])
-        size = (await self.get(_LIST, ids={"list_id": list_id}))["uniqueSubscribers"]
-        on: set[str] = set()
-        if size > _PAGE * len(rows.good):
-            people = await asyncio.gather(*map(self.person, rows.good))
-            pairs = zip(rows.good, people, strict=True)
-            on = {address for address, one in pairs if one is not None and list_id in one.get("listIds", [])}
-        else:
-            async for page in self.pages(_ON_LIST, "contacts", {}, limit=_PAGE, ids={"list_id": list_id}):
-                on.update(str(one.get("email", "")).lower() for one in page)
+        """Who of them stands on the list."""
+        rows = sort_rows(contacts)
+        on = await self._standing(list(rows.good), int(where.ids["list"]))
         return frozenset(rows.good[address].client_id for address in on & set(rows.good))
 
+    async def _standing(self, addresses: Sequence[str], list_id: int) -> set[str]:
+        """Who stands on the list: by its contacts where they are few, else one by one."""
+        size = (await self.get(_LIST, ids={"list_id": list_id}))["uniqueSubscribers"]
+        if size > _PAGE * len(addresses):
+            pairs = zip(addresses, await asyncio.gather(*map(self.person, addresses)), strict=True)
+            return {address for address, one in pairs if one is not None and list_id in one.get("listIds", [])}
+        on: set[str] = set()
+        async for page in self.pages(_ON_LIST, "contacts", {}, limit=_PAGE, ids={"list_id": list_id}):
+            on.update(str(one.get("email", "")).lower() for one in page)
+        return on
+
+    async def our_lists(self) -> dict[int, str]:
+        """The titles of the lists in our folder."""
+        folder = await self._folder()
+        found: dict[int, str] = {}
+        async for page in self.pages(_LISTS, "lists", {}, limit=_PAGE_OF_LISTS):
+            found |= {int(one["id"]): str(one["name"]) for one in page if one["folderId"] == folder}
+        return found
+
     def withdrawals(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
-        """Blacklisted contacts and blocked addresses. See `Tool.withdrawals`."""
+        """Blacklisted contacts, who left a list of ours, blocked addresses. See `Tool.withdrawals`."""
         return brevo_pulls.withdrawals(self, cursor)
 
     def feedback(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[FeedbackEvent], dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ _EVENTS: dict[str, FeedbackKind] = {
 
 
 async def withdrawals(tool: Brevo, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
-    """Contacts that campaigns may not mail, then addresses that transactional mail is blocked for.
+    """Contacts that campaigns may not mail or that left a list, then addresses that transactional mail is blocked for.
 
     Both listings are ordered by when a contact was made, so that a cursor moves on when one was read to its end.
     """
@@ -42,15 +42,24 @@ async def withdrawals(tool: Brevo, cursor: Mapping[str, Any]) -> AsyncIterator[t
     since = cursor.get("modified")
     last: datetime | None = moment(since) if since else None
     params = {"modifiedSince": since} if since else {}
+    lists = await tool.our_lists()
     async for page in tool.pages("/contacts", "contacts", params, limit=_PAGE_OF_CONTACTS):
         changed = [moment(one["modifiedAt"]) - _OVERLAP for one in page]
         last = max([*changed, *([last] if last else [])])
         blocked = [one for one in page if one["emailBlacklisted"]]
-        yield list(await asyncio.gather(*(_why(tool, one) for one in blocked))), dict(now)
+        yield [*await asyncio.gather(*(_why(tool, one) for one in blocked)), *_left(page, lists)], dict(now)
     now |= {"modified": last.isoformat()} if last else {}
     yield [], dict(now)
     async for one in _blocked(tool, cursor, now):
         yield one
+
+
+def _left(page: Iterable[Mapping[str, Any]], lists: Mapping[int, str]) -> Iterator[Withdrawal]:
+    for one in page:
+        for list_id in one.get("listUnsubscribed") or []:
+            if list_id in lists:
+                at = moment(one["modifiedAt"])
+                yield Withdrawal(str(one["email"]), "unsubscribe", at, list_title=lists[list_id])
 
 
 async def _blocked(

@@ -67,7 +67,7 @@ class Listmonk:
             repeatable=True,
             readable=True,
             knows_withdrawals=True,
-            feedback=("soft_bounce", "hard_bounce", "unsubscribe", "complaint"),
+            feedback=("soft_bounce", "hard_bounce", "complaint"),
         )
 
     @property
@@ -232,11 +232,11 @@ class Listmonk:
         )
 
     def withdrawals(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
-        """Blocklisted subscribers, hard bounces, complaints. See `Tool.withdrawals`."""
+        """Blocklisted subscribers, hard bounces, complaints, who left one of our lists. See `Tool.withdrawals`."""
         return listmonk_pulls.withdrawals(self, cursor)
 
     def feedback(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[FeedbackEvent], dict[str, Any]]]:
-        """Bounces, complaints, and who left one of our lists. See `Tool.feedback`."""
+        """Bounces and complaints. See `Tool.feedback`."""
         return listmonk_pulls.feedback(self, cursor)
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ _LIST_DAYS = 90  # how long a list of one day is asked who left it
 async def withdrawals(
     tool: Listmonk, cursor: Mapping[str, Any]
 ) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
-    """Blocklisted subscribers in the order in which they changed, then hard bounces and complaints."""
+    """Blocklisted subscribers in the order in which they changed, hard bounces and complaints, who left one list."""
     now = dict(cursor)
     query = "subscribers.status = 'blocklisted'"
     if "blocklisted" in cursor:
@@ -39,7 +39,14 @@ async def withdrawals(
         last = max([*(at for _, _, at in found), *([last] if last else [])], default=None)
         gone = [Withdrawal(one["email"], kind, at) for one, kind, at in found if kind != "soft_bounce"]
         yield gone, dict(now)
-    yield [], {**now, **({"bounces": last.isoformat()} if last else {})}
+    now |= {"bounces": last.isoformat()} if last else {}
+    yield [], dict(now)
+    left = cursor.get("left")
+    async for one in _recent_lists(tool):
+        async for gone in _left(tool, one, cursor.get("left")):
+            left = _max(left, (each.at for each in gone))
+            yield gone, dict(now)
+    yield [], {**now, **({"left": left} if left else {})}
 
 
 async def _why(tool: Listmonk, one: Mapping[str, Any]) -> Withdrawal:
@@ -65,19 +72,12 @@ async def _bounces(
 async def feedback(
     tool: Listmonk, cursor: Mapping[str, Any]
 ) -> AsyncIterator[tuple[list[FeedbackEvent], dict[str, Any]]]:
-    """Bounces and complaints, and who unsubscribed from one list (`scope` list)."""
+    """Bounces and complaints; who opened and clicked, listmonk's API does not tell by person."""
     now, last = dict(cursor), _max(cursor.get("bounces"), ())
     async for found in _bounces(tool, cursor.get("bounces")):
         last = _max(last, (at for _, _, at in found))
         yield [_bounce(one, kind, at) for one, kind, at in found], dict(now)
-    now |= {"bounces": last} if last else {}
-    yield [], dict(now)
-    left = cursor.get("left")
-    async for one in _recent_lists(tool):
-        async for events in _left(tool, one, cursor.get("left")):
-            left = _max(left, (each.at for each in events))
-            yield events, dict(now)
-    yield [], {**now, **({"left": left} if left else {})}
+    yield [], {**now, **({"bounces": last} if last else {})}
 
 
 def _max(last: str | None, moments: Iterable[datetime]) -> str | None:
@@ -94,23 +94,16 @@ async def _recent_lists(tool: Listmonk) -> AsyncIterator[dict[str, Any]]:
                 yield one
 
 
-async def _left(tool: Listmonk, of: Mapping[str, Any], since: str | None) -> AsyncIterator[list[FeedbackEvent]]:
+async def _left(tool: Listmonk, of: Mapping[str, Any], since: str | None) -> AsyncIterator[list[Withdrawal]]:
     params = {"list_id": of["id"], "subscription_status": "unsubscribed"}
     async for page in tool.pages("/subscribers", params):
-        events = [
-            FeedbackEvent(
-                event_id("listmonk", "unsubscribe", str(of["id"]), one["email"].lower(), str(each["updated_at"])),
-                "unsubscribe",
-                moment(each["updated_at"]),
-                one["email"],
-                list_title=of["name"],
-                scope="list",
-            )
+        gone = [
+            Withdrawal(one["email"], "unsubscribe", moment(each["updated_at"]), list_title=of["name"])
             for one in page
             for each in one["lists"]
             if each["id"] == of["id"]
         ]
-        yield [one for one in events if since is None or one.at >= moment(since)]
+        yield [one for one in gone if since is None or one.at >= moment(since)]
 
 
 def _bounce(one: Mapping[str, Any], kind: FeedbackKind, at: datetime) -> FeedbackEvent:

@@ -116,11 +116,15 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """Somebody whom the tool no longer may address: unsubscribed, complained, bounced hard. `at` in UTC."""
+    """Somebody whom the tool no longer may address: unsubscribed, complained, bounced hard. `at` in UTC.
+
+    `list_title` where somebody left that one list of ours, and may be addressed through others.
+    """
 
     address: str = field(repr=False)
     kind: FeedbackKind
     at: datetime
+    list_title: str | None = None
 
 
 @dataclass(frozen=True)
