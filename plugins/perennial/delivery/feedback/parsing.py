@@ -25,6 +25,7 @@ _MAX_PROBLEMS = 20
 _DETAIL = 200
 _TITLE = 160
 _MILLISECONDS = 100_000_000_000  # a unix time above it is told in thousandths
+_FIRST_YEAR, _LAST_YEAR = 1990, 2200
 _ADDRESS_LIKE = re.compile(r"[^\s<>@\"',;]+@[^\s<>@\"',;]+")
 _DIGITS = re.compile(r"\+?\d[\d ().-]{6,}\d")
 
@@ -46,6 +47,8 @@ def _moment(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("not a moment")
     found = datetime.fromisoformat(value.strip().replace(" +", "+"))
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise ValueError("not a moment of these days")
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
@@ -134,25 +137,29 @@ def event(
     kind: FeedbackKind, at: datetime, address: str, *, own_id: str | None = None, detail: str | None = None, **more: Any
 ) -> FeedbackEvent:
     """An event; without an id of the tool's own it gets a digest of what makes it."""
-    title, message_id = more.pop("list_title", None), more.pop("message_id", None)
-    made = own_id or digest_of([kind, at.isoformat(), address.lower(), title or "", message_id or ""], length=32)
+    title, message_id = (_printable(more.pop(name, None)) for name in ("list_title", "message_id"))
+    made = own_id or digest_of([kind, at.isoformat(), address.lower(), title, message_id], length=32)
     return FeedbackEvent(
         event_id=made,
         kind=kind,
         at=at,
         address=address,
-        list_title=title[:_TITLE] if title else None,
-        message_id=message_id[:_TITLE] if message_id else None,
+        list_title=title[:_TITLE] or None,
+        message_id=message_id[:_TITLE] or None,
         detail=plain(detail),
         **more,
     )
+
+
+def _printable(text: str | None) -> str:
+    return "".join(sign for sign in text or "" if sign.isprintable())
 
 
 def plain(text: str | None) -> str | None:
     """A text that may name a recipient, without addresses and long numbers, cut short."""
     if not text:
         return None
-    printable = "".join(sign for sign in text if sign.isprintable())[: _DETAIL * 4]
+    printable = _printable(text)[: _DETAIL * 4]
     return _DIGITS.sub("(number)", _ADDRESS_LIKE.sub("(address)", printable))[:_DETAIL]
 
 
