@@ -26,12 +26,42 @@ class AnyDestination(Frozen):
     feedback: FeedbackConfig = FeedbackConfig()
 
 
+class Script(Frozen):
+    """What a person who calls is told, as templates over the list's fields."""
+
+    why: str = ""
+    say: str = ""
+
+
+class SheetConfig(Frozen):
+    """Sheets that people work through, beside the list's files (delivery/sheets.py).
+
+    `capacity`: so many calls are for today, the others are a reserve (the plan's own limit is policy.yml's
+    `capacity_per_day`). `hours`: when people work, from and to. `scripts` by campaign, `script` for the others.
+    """
+
+    kind: Literal["call_centre", "managers"]
+    capacity: Annotated[int, Field(ge=1)] | None = None
+    hour_field: str = "usual_buying_hour"
+    hours: tuple[Annotated[int, Field(ge=0, le=23)], Annotated[int, Field(ge=1, le=24)]] = (9, 18)
+    default_hour: Annotated[int, Field(ge=0, le=23)] = 11
+    script: Script = Script()
+    scripts: dict[Slug, Script] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _hours_are_in_order(self) -> SheetConfig:
+        if self.hours[0] >= self.hours[1]:
+            raise ValueError("hours end before they begin; write [from, to]")
+        return self
+
+
 class FilesConfig(AnyDestination):
     """Lists as files: in which formats, and how a CSV is written (an old tool wants cp1251 and `;`)."""
 
     formats: tuple[Literal["csv", "parquet", "xlsx", "jsonl"], ...] = ("csv", "parquet")
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: str = "utf-8"
+    sheet: SheetConfig | None = None
 
 
 class OutboxConfig(FilesConfig):

@@ -119,6 +119,12 @@ def read_outcomes(folder: Path, keys_in: str) -> Iterator[pa.RecordBatch]:
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=OUTCOMES)
 
 
+def refused_clients(folder: Path) -> frozenset[str]:
+    """The client_ids of a written list's refused rows."""
+    path = folder / REFUSED_PARQUET
+    return frozenset(pq.read_table(path, columns=["client_id"]).column(0).to_pylist() if path.exists() else ())
+
+
 def sha256_of(path: Path) -> str:
     """The checksum of a file's bytes, in hex."""
     with path.open("rb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from perennial.delivery.files import (
     create_private,
     keys_file,
     read_outcomes,
+    refused_clients,
     sha256_of,
     write_files,
 )
 from perennial.delivery.files_text import CsvStyle
 from perennial.delivery.reasons import REASONS
 from perennial.delivery.records import ChangeSet, Counts, ListKey, Receipt
+from perennial.delivery.sheets import write_sheets
 
 MANIFEST = "manifest.json"
 _RESTORE = "put the files back as they were; if nobody has used the list, remove the folder and it is written anew"
@@ -36,6 +39,11 @@ def write_list(folder: Path, changes: ChangeSet, config: FilesConfig) -> dict[st
     style = CsvStyle(config.delimiter, config.encoding)
     written = write_files(folder, changes.schema, changes.batches(), config.formats, csv=style)
     _require_rows(changes, written)
+    if config.sheet is not None:
+        refused = refused_clients(folder)
+        sheet, campaign = config.sheet, changes.key.campaign_id
+        sheets = write_sheets(folder, changes.schema, changes.batches(), sheet, campaign_id=campaign, without=refused)
+        written = replace(written, files=[*written.files, *sheets])
     manifest = _manifest(changes, config, written)
     with create_private(folder / MANIFEST) as file:
         file.write((json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
@@ -74,6 +82,7 @@ def receipt_of(folder: Path, manifest: dict[str, Any], *, path: Path | None) -> 
         destination=manifest["destination"],
         counts=Counts(**manifest["counts"], reasons={one["reason"]: one["rows"] for one in manifest["not_sent"]}),
         path=path,
+        refused=sum(one["rows"] for one in manifest["not_sent"] if one["reason"] == UNENCODABLE_ADDRESS),
         outcomes=lambda: read_outcomes(folder, manifest["keys_in"]),
     )
 

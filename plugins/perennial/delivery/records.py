@@ -148,6 +148,7 @@ class Receipt:
     counts: Counts
     path: Path | None
     outcomes: Batches
+    refused: int = 0  # rows of the change set that the destination itself refused: rejected in counts and outcomes
     marked: bool = False
 
 

@@ -12,7 +12,7 @@ from perennial.targeting.catalogue import Catalogue, nearest
 from perennial.targeting.policy_problems import card_policy_problems
 from perennial.targeting.schedule_problems import default_problems, schedule_problems, series_problems
 
-MERGE_FIELDS = frozenset({"first_name", "next_product", "offer_code"})
+MERGE_FIELDS = frozenset({"account_manager", "first_name", "next_product", "offer_code"})
 Where = Callable[..., str]
 
 
