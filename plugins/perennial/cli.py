@@ -31,7 +31,11 @@ COMMANDS: dict[str, Command] = {
     "land": Command("land", "drop files of the demo shop, or of a folder, into the landing zone"),
     "run": Command("run", "the chain of a day without the scheduler: ingest, build, score, plan, export"),
     "lists": Command("lists", "the campaigns of a day: who was picked, who was refused and why, where the lists are"),
+    "export": Command("export", "hand over the lists of a planned day; --dry-run shows the difference, with removals"),
     "approve": Command("approve", "let a list that is held go out: up to a ceiling, until it expires, with a reason"),
+    "deliveries": Command(
+        "deliveries", "what became of rows in tools: unknown ones, settle them, the sheet of rejects"
+    ),
     "destinations": Command(
         "destinations", "where lists go: list them, check them step by step against the real tools"
     ),

@@ -24,6 +24,7 @@ ChunkState = Literal["sending", "submitted", "done", "refused", "unknown"]
 OPEN: tuple[ChunkState, ...] = ("sending", "submitted")
 _ROWS = 50_000
 WAITING = "interrupted"  # the reason of rows whose turn has not come
+_MAY_MOVE = (WAITING, "in_progress")
 
 
 @dataclass(frozen=True)
@@ -125,17 +126,28 @@ def move(engine: sa.Engine, list_id: str, moved: Moved) -> None:
         _move(connection, list_id, moved)
 
 
-def end_list(engine: sa.Engine, list_id: str, *, waiting_for: str | None = None) -> ListRecord:
-    """The push of a list has ended; its state follows from its sum. `waiting_for` is why what is pending waits."""
+def end_list(engine: sa.Engine, list_id: str, *, stopped: str | None = None) -> ListRecord:
+    """The push of a list has ended: its state follows from its sum.
+
+    Rows of jobs that the tool is at are `in_progress`. `stopped` is why the others were not sent: `too_late` is for
+    good (L17), anything else waits on.
+    """
+    c = push_chunks.c
+    at_work = sa.select(sa.func.coalesce(sa.func.sum(c.size), 0)).where(c.list_id == list_id, c.state.in_(OPEN))
     with engine.begin() as connection:
         record = list_record(connection, list_id)
+        open_rows = int(connection.execute(at_work).scalar_one())
         reasons = dict(record.reasons)
-        if waiting_for and WAITING in reasons:
-            reasons[waiting_for] = reasons.get(waiting_for, 0) + reasons.pop(WAITING)
-        state = "held" if record.pending else "delivered" if record.sent else "rejected"
-        values = {"state": state, "reasons": reasons}
+        left = sum(reasons.pop(name, 0) for name in _MAY_MOVE)
+        reasons["in_progress"] = min(open_rows, left)
+        still = left - reasons["in_progress"]
+        late = still if stopped == "too_late" else 0
+        reasons[stopped or WAITING] = reasons.get(stopped or WAITING, 0) + still
+        pending, skipped = record.pending - late, record.skipped + late
+        state = "held" if pending else "delivered" if record.sent else "rejected"
+        values: dict[str, Any] = {"state": state, "pending": pending, "skipped": skipped, "reasons": _counted(reasons)}
         connection.execute(sa.update(lists).where(lists.c.list_id == list_id).values(**values))
-    return replace(record, state=state, reasons=reasons)
+    return replace(record, **values)
 
 
 def read_list(engine: sa.Engine, list_id: str) -> ListRecord:
@@ -186,7 +198,7 @@ def settle_unknown(engine: sa.Engine, list_id: str, *, as_accepted: bool) -> int
         else:
             reasons[WAITING] = reasons.get(WAITING, 0) + rows
             connection.execute(sa.delete(deliveries).where(mine))
-        values = {"sent": sent, "pending": pending, "reasons": {name: n for name, n in reasons.items() if n}}
+        values = {"sent": sent, "pending": pending, "reasons": _counted(reasons)}
         connection.execute(sa.update(lists).where(lists.c.list_id == list_id).values(**values))
     return int(rows)
 
@@ -195,11 +207,7 @@ def _move(connection: sa.Connection, list_id: str, moved: Moved) -> ListRecord:
     record = list_record(connection, list_id)
     left = moved.sent + moved.rejected + moved.skipped
     reasons = dict(record.reasons)
-    waiting = reasons.get(WAITING, 0) - left - moved.waiting
-    if waiting < 0:
-        problem = f"{left + moved.waiting} rows have an outcome, {reasons.get(WAITING, 0)} are waiting for one"
-        raise ContractViolation(Problem(list_id, problem, "report it with the run's id"))
-    reasons[WAITING] = waiting
+    _take(list_id, reasons, left + moved.waiting)
     for code, rows in moved.reasons:
         reasons[code] = reasons.get(code, 0) + rows
     values: dict[str, Any] = {
@@ -207,10 +215,25 @@ def _move(connection: sa.Connection, list_id: str, moved: Moved) -> ListRecord:
         "rejected": record.rejected + moved.rejected,
         "skipped": record.skipped + moved.skipped,
         "pending": record.pending - left,
-        "reasons": {code: rows for code, rows in reasons.items() if rows},
+        "reasons": _counted(reasons),
     }
     connection.execute(sa.update(lists).where(lists.c.list_id == list_id).values(**values))
     return replace(record, **values)
+
+
+def _take(list_id: str, reasons: dict[str, int], rows: int) -> None:
+    """Rows that have an outcome now were waiting for their turn, or for the end of a job."""
+    for name in _MAY_MOVE:
+        taken = min(rows, reasons.get(name, 0))
+        reasons[name] = reasons.get(name, 0) - taken
+        rows -= taken
+    if rows:
+        problem = f"{rows} rows more have an outcome than were waiting for one"
+        raise ContractViolation(Problem(list_id, problem, "report it with the run's id"))
+
+
+def _counted(reasons: Mapping[str, int]) -> dict[str, int]:
+    return {code: rows for code, rows in reasons.items() if rows}
 
 
 def outcomes_of(engine: sa.Engine, list_id: str) -> Iterator[list[sa.Row[Any]]]:

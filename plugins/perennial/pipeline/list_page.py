@@ -108,6 +108,7 @@ class Given:
     reason: str
     by: str
     hours: int = field(default=HOURS)
+    via: Literal["cli", "airflow", "page"] = "page"
 
 
 def planned_run(settings: Settings, as_of: date | None = None) -> DayRun | None:
@@ -184,7 +185,7 @@ def answer_list(settings: Settings, campaign_id: str, channel: str, as_of: date,
         view=line.question.view if line.question else _seen(line),
         reason=given.reason,
         answered_by=given.by,
-        answered_via="page",
+        answered_via=given.via,
     )
     ends = approvals.answer(engine, said, hours=given.hours)
     if given.answer == "approved" and _HELD & set(line.reasons):

@@ -22,7 +22,7 @@ from perennial.delivery.engine.guard import Guard
 from perennial.delivery.engine.in_flight import InFlight
 from perennial.delivery.engine.pusher import Patience, Push, push_pieces
 from perennial.delivery.engine.rows import pieces, row_map, sql_types
-from perennial.delivery.engine.settling import settle
+from perennial.delivery.engine.settling import look, settle
 from perennial.delivery.records import (
     OUTCOMES,
     Capabilities,
@@ -40,6 +40,7 @@ from perennial.delivery.tools.records import ListTarget, RemoteList
 from perennial.ledger import pushes
 from perennial.ledger.deliveries import ListRecord
 from perennial.ledger.engine import open_ledger
+from perennial.ledger.runs import last_run
 
 _T = TypeVar("_T")
 
@@ -52,7 +53,7 @@ class Terms:
     guard: Guard
     purpose: str = "marketing"
     message: str = ""
-    may_send: bool = True  # False: the date has passed; what is open is settled, nothing is sent
+    looks_only: bool = False  # what was interrupted is looked at, nothing is sent
     patience: Patience = field(default_factory=Patience)
 
 
@@ -121,7 +122,7 @@ class ToolDestination:
         try:
             stopped = asyncio.run(self._push(engine, changes, terms, confirm))
         finally:
-            record = pushes.end_list(engine, changes.list_id, waiting_for=stopped)
+            record = pushes.end_list(engine, changes.list_id, stopped=stopped)
         return self._receipt(engine, record)
 
     async def _push(
@@ -146,7 +147,7 @@ class ToolDestination:
                 patience=terms.patience,
             )
             await push_pieces(push, pieces(changes, tool.limits, mapped))
-        return push.stopped or ("in_progress" if push.left else None)
+        return push.stopped
 
     def settle(
         self, key_of: Callable[[str], ListKey], list_name: str, confirm: Callable[[], None], terms: Terms
@@ -186,7 +187,11 @@ class ToolDestination:
                     confirm=confirm,
                     patience=terms.patience,
                 )
-                await settle(push, record, may_send=terms.may_send and key.as_of == terms.guard.as_of)
+                is_current = key.as_of == terms.guard.as_of
+                if terms.looks_only:
+                    await look(push, record, is_current=is_current)
+                else:
+                    await settle(push, record, may_send=is_current)
                 left += push.left
         return left
 
@@ -196,13 +201,15 @@ class ToolDestination:
         yield from sorted({record.list_name for record in records})
 
     def reconcile(self, list_name: str, marked: Collection[str]) -> Iterator[Receipt]:  # noqa: ARG002 - as above
-        """Settle the open chunks of a list without sending anything; gives the lists that they belong to."""
+        """Look at the open chunks of a list, and send nothing; gives the lists that they belong to."""
         engine = open_ledger(self.settings)
+        newest = last_run(engine)
         records = pushes.open_chunks(engine, self._name, list_name)
         campaign, _, channel = list_name.partition("__")
         for list_id in sorted({record.list_id for record in records}):
             key = ListKey(campaign, channel, date.fromisoformat(list_id.partition("/")[0]))
-            terms = self._terms or replace(self._default_terms(key), may_send=False)
+            today = replace(key, as_of=newest.as_of if newest else key.as_of)
+            terms = replace(self._default_terms(today), looks_only=True)
             self.settle(lambda _: key, list_name, lambda: None, terms)  # noqa: B023 - used up at once
             yield self._receipt(engine, pushes.read_list(engine, list_id))
 

@@ -145,7 +145,7 @@ async def answered(push: Push, piece: Piece, chunk: Chunk, answer: Submitted | N
     known = {one.client_id: one for one in answer.outcomes}
     silent = [one.client_id for one in chunk.contacts if one.client_id not in known]
     unknown = silent + [one.client_id for one in answer.outcomes if one.state == "unknown"]
-    read = await _read_back(push, piece, chunk, set(unknown)) if unknown else {}
+    read = await read_back(push, piece, chunk, set(unknown)) if unknown else {}
     await mark(push, piece, chunk, {**known, **read})
 
 
@@ -197,18 +197,21 @@ async def broken(push: Push, piece: Piece, chunk: Chunk, error: PerennialError) 
     """The call may have been accepted (L12): left open to be repeated where that is harmless, read back, or asked."""
     if push.tool.capabilities.repeatable or piece.action == "remove":
         raise RetryableError(list(error.problems))  # the chunk stays open: the next run repeats it as it was
-    outcomes = await _read_back(push, piece, chunk, {one.client_id for one in chunk.contacts})
+    outcomes = await read_back(push, piece, chunk, {one.client_id for one in chunk.contacts})
     await mark(push, piece, chunk, outcomes)
 
 
-async def _read_back(push: Push, piece: Piece, chunk: Chunk, wanted: set[str]) -> dict[str, RowOutcome]:
+async def read_back(push: Push, piece: Piece, chunk: Chunk, wanted: set[str]) -> dict[str, RowOutcome]:
     """What became of rows without an answer, as far as the tool can be asked; the others are unknown.
 
-    An update shows in no list of names: it stays unknown where it cannot be repeated.
+    An update shows in no list of names. What is harmless twice (a removal, an update of a tool that may be told
+    again) is not in the answer: the next difference has it again.
     """
     asked = [one for one in chunk.contacts if one.client_id in wanted]
     can = push.tool.capabilities
-    if not can.readable or (piece.action == "update" and not can.repeatable):
+    if piece.action == "update" or not can.readable:
+        if piece.action == "remove" or (piece.action == "update" and can.repeatable):
+            return {}
         return {one.client_id: RowOutcome(one.client_id, "unknown") for one in asked}
     there = await push.tool.read_back(push.place, asked)
     found = {}

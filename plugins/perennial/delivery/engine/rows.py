@@ -182,7 +182,7 @@ def _fitting(rows: pa.RecordBatch, most: int | None) -> Iterator[pa.RecordBatch]
 
 def _bytes(rows: pa.RecordBatch) -> int:
     """About the size of the rows as JSON: Arrow's buffers, and what stands around each value."""
-    values: int = rows.nbytes
+    values = int(rows.nbytes)
     return values + rows.num_rows * (_ROW_BYTES + _CELL_BYTES * rows.num_columns)
 
 

@@ -5,13 +5,15 @@ Under the lock of the list, before anything new is sent. Nothing is repeated for
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from perennial.core.errors import RetryableError
-from perennial.delivery.engine.pusher import Push, answered, broken, mark, send
+from perennial.delivery.engine.pusher import Push, answered, broken, mark, read_back, send
 from perennial.delivery.engine.rows import Piece
 from perennial.delivery.records import ACTIONS, OUTCOMES, Action
-from perennial.delivery.tools.records import Chunk, RowOutcome, Submitted
+from perennial.delivery.tools.records import Chunk, Submitted
 from perennial.ledger import pushes
 
 
@@ -29,6 +31,21 @@ async def settle(push: Push, record: pushes.ChunkRecord, *, may_send: bool) -> N
         await _repeat(push, piece, chunk, record, may_send=may_send)
     else:
         await broken(push, piece, chunk, _nobody_knows(record))
+
+
+async def look(push: Push, record: pushes.ChunkRecord, *, is_current: bool) -> None:
+    """Only look at one open chunk: has its job ended, does the tool have its rows. Nothing is sent or waited for.
+
+    What may still be repeated stays open for the push of its list; of a date that has passed every chunk gets its end.
+    """
+    push.patience = replace(push.patience, follow=False)
+    piece = push.in_flight.read(record.chunk_id, push.key, _action(record))
+    if piece is None or record.state == "submitted":
+        await settle(push, record, may_send=False)
+        return
+    chunk = Chunk(record.chunk_id, piece.action, piece.map.contacts(piece.rows))
+    if not is_current or (push.tool.capabilities.readable and piece.action != "update"):
+        await _ask(push, piece, chunk)
 
 
 async def _follow(push: Push, piece: Piece, chunk: Chunk, ticket: dict[str, str]) -> None:
@@ -61,12 +78,7 @@ async def _repeat(push: Push, piece: Piece, chunk: Chunk, record: pushes.ChunkRe
 
 async def _ask(push: Push, piece: Piece, chunk: Chunk) -> None:
     """Read back what can be; of an update that cannot be repeated any more nobody knows."""
-    outcomes = {one.client_id: RowOutcome(one.client_id, "unknown") for one in chunk.contacts}
-    if push.tool.capabilities.readable and piece.action != "update":
-        there = await push.tool.read_back(push.place, chunk.contacts)
-        accepted = {one for one in outcomes if (one in there) == (piece.action != "remove")}
-        outcomes = {one: RowOutcome(one, "accepted") for one in accepted}
-    await mark(push, piece, chunk, outcomes)
+    await mark(push, piece, chunk, await read_back(push, piece, chunk, {one.client_id for one in chunk.contacts}))
 
 
 def _lost(push: Push, record: pushes.ChunkRecord) -> None:

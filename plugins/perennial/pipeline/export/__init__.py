@@ -4,6 +4,6 @@ Check, send, mark: under the lock of a list, what an interrupted push left is se
 computed against the ledger, the destination takes it, and what it has taken is written down.
 """
 
-from perennial.pipeline.export.steps import check, export, reconcile, render
+from perennial.pipeline.export.steps import Options, check, export, reconcile, render
 
-__all__ = ["check", "export", "reconcile", "render"]
+__all__ = ["Options", "check", "export", "reconcile", "render"]

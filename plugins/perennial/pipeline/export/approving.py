@@ -30,7 +30,7 @@ def ask(day: Day, spec: ListSpec, delta: Delta, destination: Destination) -> Ans
     if not day.live:
         return None
     engine, key = day.engine, spec.key
-    why = _why(day, spec, destination) if delta.counts.sent else []
+    why = why_asked(day, spec, destination) if delta.counts.sent else []
     held = sum(delta.counts.reasons.get(code, 0) for code in _HELD)
     card = day.card(key.campaign_id)
     asks_for_more = held and card is not None and card.approval != "none"
@@ -49,7 +49,8 @@ def ask(day: Day, spec: ListSpec, delta: Delta, destination: Destination) -> Ans
     return "approval_expired" if question.is_expired else "awaits_approval"
 
 
-def _why(day: Day, spec: ListSpec, destination: Destination) -> list[str]:
+def why_asked(day: Day, spec: ListSpec, destination: Destination) -> list[str]:
+    """The codes of why a person must say yes before the list goes; empty: it goes by itself."""
     card = day.card(spec.key.campaign_id)
     found = ["card"] if card is not None and card.approval == "required" else []
     if not isinstance(destination, OutboxDestination) and not approvals.is_known(day.engine, destination.name):

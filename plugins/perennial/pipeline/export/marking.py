@@ -60,7 +60,7 @@ def mark_receipt(
         return
     outcomes = chain(receipt.outcomes(), rejects() if rejects else ())
     written = mark(engine, _record(settings, receipt, run_id), outcomes)
-    expected = receipt.counts.sent + (receipt.counts.rejected if rejects else 0)
+    expected = receipt.counts.sent + (receipt.counts.rejected if rejects else receipt.refused)
     if written != expected:
         problem = f"{written} rows were marked instead of {expected}"
         raise ContractViolation(Problem(receipt.list_id, problem, "compare the list with ledger.deliveries"))

@@ -20,6 +20,7 @@ from perennial.core.settings import Settings
 from perennial.delivery import destinations as delivery
 from perennial.delivery.consent import ConsentNow
 from perennial.delivery.engine.guard import records_of
+from perennial.delivery.managers import MANAGER, MANAGERS, manager_is_known
 from perennial.delivery.protocol import Destination
 from perennial.delivery.records import ListKey, ListType
 from perennial.delivery.rows import CONTACTS, Field, ListSpec
@@ -47,6 +48,7 @@ class Day:
     live: bool
     aliases: pa.Table  # records of joined clients: client_ref, client_id
     only: str | None = None  # one destination's lists
+    connections: ConnectionStore | None = None
 
     def destination(self, key: ListKey) -> Destination:
         """Where the list goes. Raises ConfigError when no destination takes it."""
@@ -100,7 +102,7 @@ def open_day(
         routes = delivery.open_routes(settings, root=root, connections=connections)
         aliases = aliases_of(published)
         consent = ConsentNow(engine, published, run.as_of, aliases, live=live)
-        yield Day(settings, engine, run, published, targeting, routes, consent, live, aliases, only)
+        yield Day(settings, engine, run, published, targeting, routes, consent, live, aliases, only, connections)
 
 
 def keys_of(day: Day) -> list[ListKey]:
@@ -155,16 +157,20 @@ def spec_of(day: Day, key: ListKey) -> ListSpec:
         minor_digits=day.settings.company.currency_minor_digits,
         salt=digest_of([day.settings.salt, "row_hash"]),
         shows_arm=card is not None and bool(card.arms),
+        steps=card.series.steps if card and card.series else (),
+        defaults=card.merge_defaults if card else {},
     )
 
 
 def _fields(card: Campaign, catalogue: Catalogue, tables: dict[str, list[tuple[str, str]]]) -> tuple[Field, ...]:
     """The merge fields that come from published tables; the others every list has, or has by its card."""
     names = [name for name in card.merge_fields if name in catalogue]
-    return tuple(
+    managers = (Field(MANAGER, MANAGERS, "VARCHAR"),) if manager_is_known(card.merge_fields, tables) else ()
+    found = tuple(
         Field(name, catalogue[name].table, dict(tables.get(catalogue[name].table, ())).get(name, "DOUBLE"))
         for name in names
     )
+    return (*found, *managers)
 
 
 def _is_planned(day: Day, campaign_id: str) -> bool:

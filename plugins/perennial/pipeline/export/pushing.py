@@ -21,6 +21,7 @@ from perennial.ledger.locks import Lock, hold
 from perennial.pipeline.export.approving import Answered, ask
 from perennial.pipeline.export.marking import mark_receipt, numbers, report, settle_files, unsent
 from perennial.pipeline.export.opened import Day, spec_of
+from perennial.pipeline.feedback_pull import pull_withdrawals
 from perennial.pipeline.rekey import rekeyed_batches
 from perennial.targeting.schedule import sending_times
 
@@ -35,6 +36,7 @@ def push_list(day: Day, key: ListKey, patience: Patience) -> ListReport:
         today = [record for record in records if record.as_of == key.as_of]
         if at_work:
             return _of_record(today[-1])
+        _read_withdrawals(day, destination)
         delta = delta_of(day, spec, records, destination)
         answered = ask(day, spec, delta, destination)
         if answered is not None:
@@ -125,6 +127,15 @@ def _settle(day: Day, destination: Destination, key: ListKey, lock: Lock, patien
         return replace(key, as_of=date.fromisoformat(list_id.partition("/")[0]))
 
     return destination.settle(key_of, key.name, lock.confirm, terms_of(day, key, patience))
+
+
+def _read_withdrawals(day: Day, destination: Destination) -> None:
+    """Who left in the tool since it was last asked (L9). Raises what stands in the way: then nothing is pushed."""
+    if not isinstance(destination, ToolDestination) or not destination.make().capabilities.knows_withdrawals:
+        return
+    told = pull_withdrawals(day.settings, destination.name, connections=day.connections)
+    if told.problem is not None:
+        raise told.problem
 
 
 def _held(day: Day, delta: Delta, answered: Answered) -> Delta:
