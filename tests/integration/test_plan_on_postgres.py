@@ -19,6 +19,7 @@ from factories.published import (
     days_before,
     facts,
     granted,
+    outcomes,
     policy,
     scores,
     shop_tables,
@@ -44,6 +45,7 @@ CLIENTS = [
         recency_days=i % 120,
         has_phone=i % 5 > 0,
         country=("DE", "US", None)[i % 3],
+        first_order_on=days_before(i % 40),
     )
     for i, name in enumerate(NAMES)
 ]
@@ -51,7 +53,7 @@ POLICY = policy(
     channels={
         "email": {"cost": 0.01, "address": "email", "min_consent_days": 2},
         "sms": {"cost": 0.05, "address": "phone"},
-        "call": {"cost": 2.0, "address": "phone", "capacity_per_day": 7},
+        "call": {"cost": 2.0, "address": "phone", "capacity_per_day": 3},
         "account_manager": {"cost": 1.0, "consent": "not_required", "address": "none"},
     },
     caps=[
@@ -71,6 +73,15 @@ POLICY = policy(
     day_budget={"money": 60.0},
     hold_out={"share": 0.1, "since": "2017-09-01"},
 )
+WAY = {
+    "steps": [
+        {"id": "one", "message": "m1"},
+        {"id": "two", "message": "m2", "after_days": 3, "when": "recency_days > 20"},
+        {"id": "three", "message": "m3", "after_days": 2, "channels": ["sms"], "offer": {"text": "x", "cost": 2.0}},
+    ],
+    "exit_when": "churn_risk > 0.9",
+    "lapse_days": 8,
+}
 CARDS = [
     card("gift", nature="bonus", channels=["sms", "email"], offer={"text": "x", "cost": 3.0}, exclusivity={"group": "g", "days": 9}),
     card("sale", nature="bonus", exclusivity={"group": "g", "days": 9}, max_contacts_per_day=5),
@@ -79,6 +90,10 @@ CARDS = [
     card("repair", purpose="service", audience="recency_days < 20"),
     card("cross", next_product="department_not_yet_bought", budget={"money_per_day": 0.2}),
     card("thanks", schedule={"anniversary_of": "signed_up_on", "window_days": 3}, channels=["email"]),
+    card("first", schedule={"event": {"name": "first_order_on", "delay_days": 3, "within_days": 2}, "cron": "0 9 1 * *"}),
+    card("night", channels=["sms"], schedule={"send_from": "20:30", "anniversary_of": "first_order_on", "days_before": 3}),
+    card("dusk", channels=["sms"], schedule={"send_from": "20:30", "send_not_after": "23:00"}, audience="recency_days < 9"),
+    card("way", control_share=0.3, re_entry_days=9, audience="recency_days > 30", channels=["email", "sms"], series=WAY),
 ]  # fmt: skip
 
 
@@ -102,6 +117,24 @@ def the_ledger():
     )
 
 
+def the_ways():
+    """What was planned of the series before: clients at each of its steps, and some who left it."""
+    places = [(name, i, ("one", "two", "three")[i % 3]) for i, name in enumerate(NAMES[:200]) if i % 2]
+    rows = [
+        {
+            "as_of_date": days_before(1 + i % 15),
+            "campaign_id": "way",
+            "client_id": name,
+            "outcome": "refused" if i % 11 == 0 else "control",
+            "rule": "series_exited" if i % 11 == 0 else "allocated",
+            "series_step": step,
+        }
+        for name, i, step in places
+    ]
+    earlier = [{**row, "as_of_date": days_before(20), "outcome": "control", "series_step": "one"} for row in rows]
+    return outcomes([*rows, *earlier])
+
+
 def the_tables():
     clients = [{**one, "departments": ("DELI",) if i % 2 else ("MEAT", "DELI")} for i, one in enumerate(CLIENTS)]
     cases = [
@@ -110,6 +143,7 @@ def the_tables():
         for i in range(0, 90, 3)
     ]  # fmt: skip
     return {
+        "campaign_outcomes": the_ways(),
         **shop_tables(clients),
         "client_scores": scores(clients),
         "fct_interactions": pa.Table.from_pylist(cases),
@@ -140,4 +174,8 @@ def test_L2_every_rule_of_the_policy_decides_the_same_on_both_engines(postgres, 
         assert published.query(OUTCOMES).to_pylist() == expected
     rules = {row["rule"].partition("_")[0] for row in expected}
     assert rules >= {"suppressed", "consent", "no", "already", "open", "account", "pilot"}
+    way = {row["rule"] for row in expected if row["campaign_id"] == "way"}
+    assert way >= {"series_exited", "series_lapsed", "re_entry", "step_not_due", "step_waits", "allocated"}
+    assert {row["series_step"] for row in expected if row["campaign_id"] == "way"} == {"one", "two", "three"}
+    assert {"first", "dusk"} <= {row["campaign_id"] for row in expected}
     assert rules >= {"cool", "gap", "exclusive", "quiet", "cap", "other", "capacity", "daily", "lost", "allocated"}

@@ -7,16 +7,30 @@ One statement per list, over the published tables and these temporary relations 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from perennial.contracts.targeting import Offer
+from perennial.contracts.schedules import DefaultValue, Offer, Step
 from perennial.core.sqltext import identifier, literal
+from perennial.delivery.managers import MANAGERS, managers_join
 from perennial.delivery.records import FIRST_COLUMNS, HASH_COLUMN, ListKey, ListType
 
 CONSENT, CONTACTS, CURRENT, DESIRED, ROWS = "d_consent", "d_contacts", "d_current", "d_desired", "d_rows"
 # What every list has by itself, whether a card names it as a merge field or not.
-_OWN = ("client_key", "email", "phone", "first_name", "offer_text", "offer_code", "valid_until", "value", HASH_COLUMN)
+_OWN = (
+    "client_key",
+    "email",
+    "phone",
+    "first_name",
+    "step",
+    "message",
+    "offer_text",
+    "offer_code",
+    "valid_until",
+    "value",
+    HASH_COLUMN,
+)
 _MONEY = ("revenue_", "average_order", "spend_", "value_")
 _PREFIX = "f_"  # keeps a merge field's name apart from those of the statement
 _KEPT_OF_A_REMOVAL = ("client_key", "email", "phone")
@@ -40,7 +54,8 @@ class ListSpec:
     """What one list is made of.
 
     `planned` False: an audience whose campaign has no outcome on the date; it stays as it is, but for withdrawals.
-    `purpose` None: the card is gone, and a withdrawal for whatever purpose counts.
+    `purpose` None: the card is gone, and a withdrawal for whatever purpose counts. `steps`: of a series, each with its
+    message and offer; `defaults`: by the card, for merge fields that a client has no value of.
     """
 
     key: ListKey
@@ -56,6 +71,8 @@ class ListSpec:
     minor_digits: int
     salt: str
     shows_arm: bool = False  # the card has versions: which one a client gets
+    steps: tuple[Step, ...] = ()
+    defaults: Mapping[str, DefaultValue] = field(default_factory=dict)
 
     @property
     def day(self) -> str:
@@ -68,17 +85,32 @@ def columns(spec: ListSpec) -> list[tuple[str, str]]:
     found = [("client_key", "k.client_key")]
     if spec.address != "none":
         found.append((spec.address, f"t.{spec.address}"))
-    found.append(("first_name", "t.first_name"))
+    found.append(("first_name", _or_default("nullif(trim(t.first_name), '')", "first_name", spec, "t.first_name")))
     found += [(field.name, _field(field, spec)) for field in spec.fields if field.name not in (*_OWN, *FIRST_COLUMNS)]
     if spec.shows_arm:
         found.append(("arm", "w.arm"))
     if spec.shows_product:
-        found.append(("next_product", "w.next_product"))
+        found.append(("next_product", _or_default("w.next_product", "next_product", spec)))
+    if spec.steps:
+        found += [("step", "w.series_step"), ("message", _by_step(spec, lambda step: literal(step.message)))]
     return [*found, *_offer(spec)]
 
 
+def _or_default(column: str, name: str, spec: ListSpec, plain: str | None = None) -> str:
+    """The column, or the card's default where the client has no value (L19); `plain` when there is no default."""
+    if name not in spec.defaults:
+        return plain or column
+    value = spec.defaults[name]
+    return f"coalesce({column}, {literal(value) if isinstance(value, str) else repr(value)})"
+
+
+def _by_step(spec: ListSpec, sql: Callable[[Step], str]) -> str:
+    whens = " ".join(f"when {literal(step.id)} then {sql(step)}" for step in spec.steps)
+    return f"case w.series_step {whens} end"
+
+
 def _field(field: Field, spec: ListSpec) -> str:
-    column = f"{field.table}.{identifier(field.name)}"
+    column = _or_default(f"{field.table}.{identifier(field.name)}", field.name, spec)
     if field.name.startswith(_MONEY):
         return f"cast(round({column}, {spec.minor_digits}) as decimal(18, {spec.minor_digits}))"
     if field.table == "client_scores":
@@ -87,23 +119,33 @@ def _field(field: Field, spec: ListSpec) -> str:
 
 
 def _offer(spec: ListSpec) -> list[tuple[str, str]]:
-    offer = spec.offer
+    """The offer's columns; of a series those of each step's own offer, else the card's."""
+    names = ("offer_text", "offer_code", "valid_until")
+    if not any(step.offer for step in spec.steps):
+        return list(zip(names, _offer_sql(spec, spec.offer), strict=True))
+    offers = {step.id: _offer_sql(spec, step.offer or spec.offer) for step in spec.steps}
+    return [(name, _by_step(spec, lambda step, at=at: offers[step.id][at])) for at, name in enumerate(names)]
+
+
+def _offer_sql(spec: ListSpec, offer: Offer | None) -> tuple[str, str, str]:
     code = literal(offer.code) if offer and offer.code else "cast(null as varchar)"
     days = offer.valid_days if offer else None
     # Of an audience the offer ends so many days after the client came in, not after today's look at the list.
     until = f"cast(coalesce(w.added_on, {spec.day}) + {days} as date)" if days else "cast(null as date)"
     text = literal(offer.text) if offer else "cast(null as varchar)"
-    return [("offer_text", text), ("offer_code", code), ("valid_until", until)]
+    return text, code, until
 
 
 def desired_sql(spec: ListSpec) -> str:
-    """Who ought to have the list: (client_id, value, next_product, arm)."""
+    """Who ought to have the list: (client_id, value, next_product, arm, series_step)."""
+    step = "series_step" if spec.steps else "'' as series_step"
     if not spec.planned:
         return (
-            f"select client_id, cast(null as double precision) as value, '' as next_product, '' as arm from {CURRENT}"
+            "select client_id, cast(null as double precision) as value, '' as next_product, '' as arm, "
+            f"'' as series_step from {CURRENT}"
         )
     return f"""
-select client_id, value, next_product, arm
+select client_id, value, next_product, arm, {step}
 from campaign_outcomes
 where as_of_date = {spec.day} and campaign_id = {literal(spec.key.campaign_id)}
     and channel = {literal(spec.key.channel)} and outcome = 'target'
@@ -181,7 +223,8 @@ def _wanted_cte(spec: ListSpec) -> str:
         c.added_on,
         d.value,
         d.next_product,
-        d.arm
+        d.arm,
+        d.series_step
     from {DESIRED} as d
     {"full" if spec.list_type == "audience" else "left"} join {CURRENT} as c on c.client_id = d.client_id
 )"""
@@ -217,7 +260,9 @@ consent as (
 def _joins(spec: ListSpec) -> str:
     tables = {field.table for field in spec.fields}
     joins = []
-    for table in sorted(tables - {"client_scores", "dim_clients"}):
+    if MANAGERS in tables:
+        joins.append(managers_join())
+    for table in sorted(tables - {"client_scores", "dim_clients", MANAGERS}):
         on = f"{table}.client_id = w.client_id and {table}.as_of_date = {spec.day}"
         joins.append(f"left join {table} on {on}")
     if "dim_clients" in tables:

@@ -297,10 +297,10 @@ class _Card:
         """The card's sending times and the client's own hours have nothing in common."""
         channels = [channel for channel in self.card.channels if is_quiet_channel(self.judging.policy, channel)]
         not_before, not_after = sending_times(self.card, self.judging.as_of, self.judging.zone)
+        if not channels or not_before is not_after is None:
+            return []
         ends = (("t.not_after <= ", not_before), ("t.not_before >= ", not_after))
         terms = [f"{text}{self.binder.bind(moment, 'timestamp')}" for text, moment in ends if moment is not None]
-        if not channels or not terms:
-            return []
         listed = ", ".join(f"'{channel}'" for channel in channels)
         return [f"when t.channel in ({listed}) and ({' or '.join(terms)}) then 'quiet_hours'"]
 

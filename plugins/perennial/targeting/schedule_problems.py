@@ -66,7 +66,9 @@ def default_problems(card: Campaign, where: Where, catalogue: Catalogue | None) 
             yield Problem(place, f"the card has no merge field {name!r}", fix)
         elif catalogue is not None and name in catalogue:
             is_number = not isinstance(value, str)
-            if is_number != (catalogue[name].kind == "number"):
-                kind = catalogue[name].kind
+            kind = catalogue[name].kind
+            if kind not in ("number", "text"):
+                yield Problem(place, f"{name} is a {kind}, and only texts and numbers have defaults", "remove it")
+            elif is_number != (kind == "number"):
                 fix = "write a number without quotes" if kind == "number" else "write it in quotes"
                 yield Problem(place, f"{name} is a {kind}, but its default is {value!r}", fix)

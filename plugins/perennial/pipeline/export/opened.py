@@ -159,6 +159,8 @@ def spec_of(day: Day, key: ListKey) -> ListSpec:
         shows_arm=card is not None and bool(card.arms),
         steps=card.series.steps if card and card.series else (),
         defaults=card.merge_defaults if card else {},
+        steps=card.series.steps if card and card.series else (),
+        defaults=card.merge_defaults if card else {},
     )
 
 
