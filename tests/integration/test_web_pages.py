@@ -32,6 +32,9 @@ PAGES = [
     "/builds/2017-10-02.r1",
     "/models",
     f"/models/{MODEL}",
+    "/lists",
+    "/lists/why",
+    "/lists/news/email",
     "/dbt-docs",
     "/dbt-docs/",
     "/style.css",
@@ -53,6 +56,8 @@ def home(tmp_path_factory):
         patch.setenv("PERENNIAL_CONFIG", str(config))
         for name, value in hook_environment().items():
             patch.setenv(name, value)
+        link = {"conn_type": "http", "host": "https://shop.example/perennial", "password": "x" * 32}
+        patch.setenv("AIRFLOW_CONN_PERENNIAL_UNSUBSCRIBE", json.dumps(link))
         settings = load_settings()
         _land(settings, "web/orders_1.jsonl", [order(number) for number in range(40)])
         ingest(settings)
@@ -404,3 +409,21 @@ def test_airflows_menu_has_the_pages(airflow, signed_in):
 def _admin(airflow):
     answer = airflow.post("/auth/token", json={"username": "admin", "password": USERS["admin"]})
     return f"Bearer {answer.json()['access_token']}"
+
+
+def test_L22_an_answer_for_a_list_needs_a_role_and_our_own_form(airflow, signed_in):
+    said = {"as_of": "2017-10-01", "answer": "approved", "at_most": 1, "reason": "because", "token": "0" * 64}
+    assert airflow.post("/perennial/lists/news/email", data=said).status_code == 401
+    assert airflow.post("/perennial/lists/news/email", data=said, headers=signed_in).status_code == 403
+    admin = airflow.post("/auth/token", json={"username": "admin", "password": USERS["admin"]}).json()["access_token"]
+    headers = {"Authorization": f"Bearer {admin}"}
+    assert airflow.post("/perennial/lists/news/email", data=said, headers=headers).status_code == 403
+    assert "No day has been planned yet" in airflow.get("/perennial/lists", headers=headers).text
+
+
+def test_L9_an_unsubscribe_link_needs_no_sign_in_and_a_webhook_has_its_own(airflow):
+    for answer in (airflow.get("/perennial/unsubscribe/a.b"), airflow.post("/perennial/unsubscribe/a.b")):
+        assert (answer.status_code, "This link is not known" in answer.text) == (404, True)
+    assert "color-scheme" in airflow.get("/perennial/unsubscribe/style.css").text
+    assert airflow.get("/perennial/feedback/nobody").status_code == 200
+    assert airflow.post("/perennial/feedback/nobody", json={}).status_code == 503  # the shop has no destinations.yml

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import sqlalchemy as sa
 
 from perennial.contracts.destinations import is_tool
 from perennial.core.connections import ConnectionStore
@@ -27,6 +31,8 @@ from perennial.pipeline.feedback import Intake, Taken
 
 Stream = Literal["withdrawals", "feedback"]
 STREAMS: tuple[Stream, ...] = ("withdrawals", "feedback")  # who must not be written to comes first
+
+_TRIES, _TRY_SECONDS = 120, 0.5  # of who waits for another pull: a minute
 
 log = logging.getLogger("perennial")
 
@@ -70,24 +76,49 @@ def pull(
 
 
 def pull_withdrawals(settings: Settings, destination: str, *, connections: ConnectionStore | None = None) -> PullReport:
-    """Who withdrew in the tool since it was last asked: read just before each push (L9)."""
-    return _pull_one(settings, Intake(settings), destination, connections, ("withdrawals",))
+    """Who withdrew in the tool since it was last asked: read just before each push (L9).
+
+    Another pull that is at work is waited for, for a minute.
+    """
+    return _pull_one(settings, Intake(settings), destination, connections, ("withdrawals",), tries=_TRIES)
 
 
 def _pull_one(
-    settings: Settings, intake: Intake, name: str, connections: ConnectionStore | None, streams: Sequence[Stream]
+    settings: Settings,
+    intake: Intake,
+    name: str,
+    connections: ConnectionStore | None,
+    streams: Sequence[Stream],
+    *,
+    tries: int = 1,
 ) -> PullReport:
     engine = open_ledger(settings)
     pulling = _Pulling(intake, name)
     try:
         tool = open_tool(settings, name, connections=connections)
-        with hold(engine, f"feedback/{name}") as lock:
+        with _alone(engine, name, tries) as lock:
             asyncio.run(pulling.all_of(tool, streams, lock))
     except PerennialError as error:
         if pulling.stream is not None:  # not when another pull is at it
             save_cursor(engine, name, pulling.stream, cursor_of(engine, name, pulling.stream), error=str(error))
         return PullReport(name, pulling.pages, pulling.taken, error)
     return PullReport(name, pulling.pages, pulling.taken)
+
+
+@contextmanager
+def _alone(engine: sa.Engine, name: str, tries: int) -> Iterator[Lock]:
+    """One pull of a tool at a time (L16). Raises RetryableError when another one has not ended after so many tries."""
+    with ExitStack() as stack:
+        while True:
+            tries -= 1
+            try:
+                lock = stack.enter_context(hold(engine, f"feedback/{name}"))
+                break
+            except RetryableError:
+                if tries <= 0:
+                    raise
+                time.sleep(_TRY_SECONDS)
+        yield lock
 
 
 @dataclass

@@ -177,6 +177,19 @@ def test_L16_two_pulls_of_one_tool_do_not_cross(shop, account):
     assert account.asked == []
 
 
+def test_L9_a_push_waits_for_a_pull_that_is_at_work(shop, account, monkeypatch):
+    from contextlib import ExitStack
+
+    from perennial.pipeline import feedback_pull
+
+    account.withdrawn = [withdrew("c1")]
+    with ExitStack() as other:
+        other.enter_context(hold(open_ledger(shop), "feedback/chimp"))
+        monkeypatch.setattr(feedback_pull.time, "sleep", lambda _seconds: other.close())
+        report = feedback_pull.pull_withdrawals(shop, "chimp")
+    assert (report.problem, withdrawn(shop)) == (None, ["c1"])
+
+
 def test_a_tool_that_says_no_is_told_and_an_unknown_one_too(shop, monkeypatch):
     def revoked(*_arguments):
         raise PermanentError("the key was revoked")
