@@ -159,8 +159,6 @@ def spec_of(day: Day, key: ListKey) -> ListSpec:
         shows_arm=card is not None and bool(card.arms),
         steps=card.series.steps if card and card.series else (),
         defaults=card.merge_defaults if card else {},
-        steps=card.series.steps if card and card.series else (),
-        defaults=card.merge_defaults if card else {},
     )
 
 

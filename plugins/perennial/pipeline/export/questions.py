@@ -40,9 +40,9 @@ def take(settings: Settings, subject: str, *, approved: bool, by: str, reason: s
 def _body(settings: Settings, question: Question) -> str:
     view = question.view
     reasons = ", ".join(f"{code} {rows:,}" for code, rows in sorted(view["reasons"].items())) or "nobody"
+    ends = f"{question.expires_at:%Y-%m-%d %H:%M} UTC"
     lines = [
-        f"- asked because: {', '.join(question.why)}; without an answer until {question.expires_at:%Y-%m-%d %H:%M} UTC "
-        "it is not sent",
+        f"- asked because: {', '.join(question.why)}; without an answer until {ends} it is not sent",
         f"- size {view['size']:,}: {view['add']:,} to add, {view['update']:,} to change, {view['remove']:,} to remove",
         f"- not sent: {reasons}",
         f"- cost {view['cost']:,} {view['currency']}, expected value {view['expected_value']:,} {view['currency']}",
