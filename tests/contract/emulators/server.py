@@ -150,9 +150,8 @@ class Emulator:
                 handler,
             )
             for name in dir(type(self))
+            for pattern in getattr(getattr(type(self), name), "_routes", ())
             for handler in [getattr(self, name)]
-            if callable(handler)
-            for pattern in getattr(handler, "_routes", ())
         ]
         self.url = ""
         self.lock = threading.RLock()
