@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -61,10 +61,9 @@ def read_yaml(path: Path) -> YamlDocument:
 def _composed(text: str) -> yaml.Node | None:
     """The tree of the text: by libyaml, which is ten times as fast; what it refuses is told by the other parser."""
     try:
-        tree = yaml.compose(text, Loader=_FAST)
+        return yaml.compose(text, Loader=_FAST)
     except yaml.YAMLError:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    return cast("yaml.Node | None", tree)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _walk(node: yaml.Node, location: tuple[Key, ...], path: Path) -> Iterator[tuple[tuple[Key, ...], int]]:

@@ -7,7 +7,7 @@ One statement per list, over the published tables and these temporary relations 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -92,7 +92,10 @@ def columns(spec: ListSpec) -> list[tuple[str, str]]:
     if spec.shows_product:
         found.append(("next_product", _or_default("w.next_product", "next_product", spec)))
     if spec.steps:
-        found += [("step", "w.series_step"), ("message", _by_step(spec, lambda step: literal(step.message)))]
+        found += [
+            ("step", "w.series_step"),
+            ("message", _by_step(spec, {step.id: literal(step.message) for step in spec.steps})),
+        ]
     return [*found, *_offer(spec)]
 
 
@@ -104,8 +107,8 @@ def _or_default(column: str, name: str, spec: ListSpec, plain: str | None = None
     return f"coalesce({column}, {literal(value) if isinstance(value, str) else repr(value)})"
 
 
-def _by_step(spec: ListSpec, sql: Callable[[Step], str]) -> str:
-    whens = " ".join(f"when {literal(step.id)} then {sql(step)}" for step in spec.steps)
+def _by_step(spec: ListSpec, terms: Mapping[str, str]) -> str:
+    whens = " ".join(f"when {literal(step.id)} then {terms[step.id]}" for step in spec.steps)
     return f"case w.series_step {whens} end"
 
 
@@ -124,7 +127,7 @@ def _offer(spec: ListSpec) -> list[tuple[str, str]]:
     if not any(step.offer for step in spec.steps):
         return list(zip(names, _offer_sql(spec, spec.offer), strict=True))
     offers = {step.id: _offer_sql(spec, step.offer or spec.offer) for step in spec.steps}
-    return [(name, _by_step(spec, lambda step, at=at: offers[step.id][at])) for at, name in enumerate(names)]
+    return [(name, _by_step(spec, {step: sql[at] for step, sql in offers.items()})) for at, name in enumerate(names)]
 
 
 def _offer_sql(spec: ListSpec, offer: Offer | None) -> tuple[str, str, str]:
