@@ -1,9 +1,8 @@
 """Resend: contacts are imported as CSV by jobs, which are followed to their end; lists are segments.
 
 Written against the vendor's specification (resend/resend-openapi 1.5.0) and never tried on the live service. An
-import tells how many rows failed, not which: few rows are looked up one by one, many are refused as a chunk, so that
-the engine splits them until the bad row stands alone. It maps no `unsubscribed` column, so nobody's subscription is
-written (L14).
+import tells how many rows failed, not which: many rows are imported again in pieces, and the rows of a piece that fails
+are looked up one by one. An import maps no `unsubscribed` column, so nobody's subscription is written (L14).
 """
 
 from __future__ import annotations
@@ -11,19 +10,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perennial.contracts.destinations import ResendConfig
 from perennial.core.connections import ConnectionStore
-from perennial.core.errors import Problem
 from perennial.delivery.records import CheckStep, Description
 from perennial.delivery.tools.accounts import base_url, secret
-from perennial.delivery.tools.asking import checked, is_number, judged_by_list, sorted_chunk, unknown_field
+from perennial.delivery.tools.asking import checked, is_number, judged_by_list, pieces, sorted_chunk, unknown_field
 from perennial.delivery.tools.http import Api, Manners
 from perennial.delivery.tools.records import (
     Chunk,
-    ChunkRefused,
     Contact,
     FeedbackEvent,
     Limits,
@@ -161,8 +158,8 @@ class Resend:
         refused = await self._withdrew.refuse(rows)
         if not rows.good:
             return Submitted(rows.accept_the_rest())
-        jobs = [await self._import(table, where) for table in _tables(rows)]
-        ticket = {"jobs": ",".join(jobs), "title": where.title, "segment": where.ids["segment"]}
+        jobs = [await self._import(table, where) for table in _tables(rows, rows.good)]
+        ticket = {"jobs": ",".join(jobs), "title": where.title, "ids": json.dumps(where.ids)}
         return Submitted(ticket={**ticket, "withdrew": refused})
 
     async def _import(self, table: Mapping[str, dict[str, Plain]], where: RemoteList) -> str:
@@ -198,24 +195,37 @@ class Resend:
         return Submitted(rows.accept_the_rest())
 
     async def follow(self, ticket: Mapping[str, str], chunk: Chunk) -> Submitted | None:
-        """The outcome of every row once all imports of the chunk have ended."""
-        bad = 0
-        for job in ticket["jobs"].split(","):
-            told = (await self._api.call("GET", "/contacts/imports/{id}", ids={"id": job})).json()
-            if told["status"] not in ("completed", "failed"):
+        """The outcome of every row once all imports of the chunk have ended; a new ticket where it goes in pieces."""
+        failed = []
+        for jobs in ticket["jobs"].split(";"):
+            bad = [await self._failed(job) for job in jobs.split(",")]
+            if None in bad:
                 return None
-            counts = told.get("counts") or {}
-            bad += int(counts.get("failed") or 0) + int(counts.get("skipped") or 0) + (told["status"] == "failed")
+            failed.append(any(bad))
         rows = sorted_chunk(chunk)
         self._withdrew.recall(rows, ticket.get("withdrew", "{}"))
-        if not bad:
+        if not any(failed):
             return Submitted(rows.accept_the_rest())
-        if len(rows.good) > _LOOKED_UP:
-            fix = "it is split until the bad row stands alone"
-            raise ChunkRefused(Problem(f"{self._name}: import", f"{bad} rows failed, which it does not name", fix))
-        where = RemoteList(ticket["title"], {"segment": ticket["segment"]})
-        taken = [one.client_id for address, one in rows.good.items() if await self._is_taken(address, one, where)]
+        where = RemoteList(ticket["title"], json.loads(ticket["ids"]))
+        parts = list(pieces(rows.good, _LOOKED_UP))
+        if len(parts) > len(failed):
+            cut = [",".join([await self._import(table, where) for table in _tables(rows, part)]) for part in parts]
+            return Submitted(ticket={**ticket, "jobs": ";".join(cut)})
+        taken = []
+        for part, bad_part in zip(parts, failed, strict=True):
+            named = [(address, rows.good[address]) for address in part]
+            taken += [
+                one.client_id for address, one in named if not bad_part or await self._is_taken(address, one, where)
+            ]
         return Submitted(judged_by_list(rows, taken, "Resend did not take the row, and does not say why"))
+
+    async def _failed(self, job: str) -> bool | None:
+        """Whether rows of an import failed; None while it runs."""
+        told = (await self._api.call("GET", "/contacts/imports/{id}", ids={"id": job})).json()
+        if told["status"] not in ("completed", "failed"):
+            return None
+        counts = told.get("counts") or {}
+        return told["status"] == "failed" or any(int(counts.get(name) or 0) for name in ("failed", "skipped"))
 
     async def _is_taken(self, address: str, contact: Contact, where: RemoteList) -> bool:
         """Whether the contact is in the segment and has what was to be written."""
@@ -267,11 +277,11 @@ class Resend:
             await self._opened.close()
 
 
-def _tables(rows: SortedRows) -> Iterator[dict[str, dict[str, Plain]]]:
+def _tables(rows: SortedRows, addresses: Iterable[str]) -> Iterator[dict[str, dict[str, Plain]]]:
     """Rows by which fields they have: an empty cell could erase what the tool has (L19), so that none is sent."""
     by_names: dict[tuple[str, ...], dict[str, dict[str, Plain]]] = {}
-    for address, contact in rows.good.items():
-        given = dict(sorted(set_fields(contact)))
+    for address in addresses:
+        given = dict(sorted(set_fields(rows.good[address])))
         by_names.setdefault(tuple(given), {})[address] = given
     yield from by_names.values()
 

@@ -29,7 +29,6 @@ from perennial.delivery.tools.asking import (
 from perennial.delivery.tools.http import Api, Manners
 from perennial.delivery.tools.records import (
     Chunk,
-    ChunkRefused,
     Contact,
     FeedbackEvent,
     FeedbackKind,
@@ -245,13 +244,15 @@ class SendGrid:
         said = dict(errors_in(await self._file(url))) if url else {}
         for address, words in said.items():
             rows.refuse(address, "refused_by_tool", words)
-        if len(said) >= count and (said or job["status"] == "errored"):
+        if job["status"] == "failed":  # all of them, says the specification
+            return judged_by_list(rows, (), "SendGrid's job failed as a whole, and it does not say why")
+        if len(said) >= count:
             return rows.accept_the_rest()
-        if chunk.action == "add" and job["status"] == "errored":
+        if chunk.action == "add":
             good = await self.read_back(where, list(rows.good.values()))
             return judged_by_list(rows, good, "SendGrid did not take the row, and does not say why")
-        fix = "it is split until the bad row stands alone"
-        raise ChunkRefused(Problem(f"{self._name}: job of contacts", "rows failed that it does not name", fix))
+        unsure = [RowOutcome(contact.client_id, "unknown") for contact in rows.good.values()]
+        return (*rows.outcomes, *unsure)
 
     async def _still_there(self, rows: SortedRows, where: RemoteList) -> tuple[RowOutcome, ...]:
         left = await self.read_back(where, list(rows.good.values()))

@@ -36,9 +36,15 @@ def _table(text: str) -> Iterator[dict[str, Any]]:
     if not text.lstrip().startswith(("[", "{")):
         yield from csv.DictReader(io.StringIO(text))
         return
-    try:
-        found = json.loads(text)
-        found = found if isinstance(found, list) else found.get("errors", [found])
-    except ValueError:
-        found = [json.loads(line) for line in text.splitlines() if line.strip().startswith("{")]
+    whole = _json(text)
+    found = whole.get("errors", [whole]) if isinstance(whole, dict) else whole
+    if found is None:
+        found = [_json(line) for line in text.splitlines()]
     yield from (row for row in found if isinstance(row, dict))
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
