@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
@@ -41,6 +41,21 @@ class CsvStyle:
     encoding: str = "utf-8"
 
 
+def _array_of(texts: Sequence[str]) -> pa.Array:
+    """The texts as an array. pa.array() and pa.scalar() would import pandas (0.4 CPU s) to look whether it is its."""
+    parts = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(parts), pa.py_buffer(offsets), pa.py_buffer(b"".join(parts)))
+
+
+def _scalar(part: Part) -> Any:
+    return _array_of([part])[0] if isinstance(part, str) else part
+
+
+_NOTHING, _NULL = _scalar(""), _scalar("null")
+_ZERO = pa.Array.from_buffers(pa.int32(), 1, [None, pa.py_buffer(bytes(4))])[0]
+
+
 class CsvText:
     """Writes batches of one schema as CSV into `sink`, the names of the columns first."""
 
@@ -48,7 +63,7 @@ class CsvText:
         self._style = style
         self._write = _encoded(sink, style.encoding)
         self._special = (*_SPECIAL_OF_CSV, style.delimiter)
-        names = csv_cells(pa.array(schema.names, pa.string()), self._special)
+        names = csv_cells(_array_of(schema.names), self._special)
         self._write(style.delimiter.join(names.to_pylist()) + "\n")
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -81,7 +96,7 @@ class JsonText:
 def csv_cells(texts: pa.Array, special: Iterable[str]) -> pa.Array:
     """The strings as cells of a CSV: quoted where one is empty or holds a special character; nulls stay null."""
     used = _used(texts).tobytes()
-    needed = pc.equal(pc.binary_length(texts), 0)
+    needed = pc.equal(pc.binary_length(texts), _ZERO)
     for sign in special:
         if sign.encode() in used:
             needed = pc.or_(needed, pc.match_substring(texts, sign))
@@ -140,7 +155,7 @@ def _json_part(column: pa.Array) -> pa.Array:
         not pa.types.is_boolean(kind)
     ):
         texts = _wrapped(json_cells(texts), '"', '"')
-    return pc.fill_null(texts, "null")
+    return pc.fill_null(texts, _NULL)
 
 
 def _is_same_in_all(column: pa.Array) -> bool:
@@ -181,7 +196,7 @@ def _used(texts: pa.Array) -> Any:
 
 
 def _wrapped(texts: pa.Array, before: str, after: str) -> pa.Array:
-    return pc.binary_join_element_wise(before, texts, after, "")
+    return pc.binary_join_element_wise(_scalar(before), texts, _scalar(after), _NOTHING)
 
 
 def _lines(parts: list[Part], rows: int) -> Iterator[pa.Array | str]:
@@ -195,7 +210,7 @@ def _lines(parts: list[Part], rows: int) -> Iterator[pa.Array | str]:
     if all(isinstance(part, str) for part in merged):
         yield from (str(merged[0]) for _ in range(rows))
         return
-    texts = pc.binary_join_element_wise(*merged, "", null_handling="replace", null_replacement="")
+    texts = pc.binary_join_element_wise(*map(_scalar, merged), _NOTHING, null_handling="replace", null_replacement="")
     yield texts
 
 
@@ -277,7 +292,7 @@ class Unencodable:
 
 def told_line(cells: Iterable[object]) -> bytes:
     """One line of the file of told cells: CSV in UTF-8, safe in a spreadsheet."""
-    texts = csv_cells(safe_texts(pa.array([str(cell) for cell in cells], pa.string())), (*_SPECIAL_OF_CSV, ","))
+    texts = csv_cells(safe_texts(_array_of([str(cell) for cell in cells])), (*_SPECIAL_OF_CSV, ","))
     return (",".join(texts.to_pylist()) + "\n").encode()
 
 

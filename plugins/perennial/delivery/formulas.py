@@ -35,7 +35,9 @@ def safe_texts(texts: pa.Array) -> pa.Array:
     suspects = _suspects(texts)
     if not suspects.any():
         return texts
-    mask = pa.array(suspects)
+    # Not pa.array(): it would import pandas to look whether this is something of its.
+    packed = pa.py_buffer(np.packbits(suspects, bitorder="little"))
+    mask = pa.BooleanArray.from_buffers(pa.bool_(), len(suspects), [None, packed])
     cells = texts.filter(mask)
     wrong = pc.and_not(pc.match_substring_regex(cells, _DANGEROUS), pc.match_substring_regex(cells, _NUMBER))
     if not pc.any(wrong).as_py():
@@ -46,7 +48,7 @@ def safe_texts(texts: pa.Array) -> pa.Array:
 
 def _suspects(texts: pa.Array) -> Any:
     """Which rows hold a text that begins with another byte than a harmless one (one bool per row)."""
-    _, offsets, data = texts.buffers()
+    validity, offsets, data = texts.buffers()
     if not len(texts) or data is None:
         return np.zeros(len(texts), dtype=bool)
     found = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
@@ -54,7 +56,8 @@ def _suspects(texts: pa.Array) -> Any:
     suspects = np.zeros(len(texts), dtype=bool)
     suspects[is_text] = ~_HARMLESS[np.frombuffer(data, dtype=np.uint8)[found[:-1][is_text]]]
     if texts.null_count:
-        suspects &= texts.is_valid().to_numpy(zero_copy_only=False)
+        valid = np.unpackbits(np.frombuffer(validity, dtype=np.uint8), bitorder="little")
+        suspects &= valid[texts.offset : texts.offset + len(texts)].astype(bool)
     return suspects
 
 
