@@ -27,7 +27,7 @@ CHAIN = [
     "train_models / train_models: success",
     "score_clients / score_clients: success",
     "plan_campaigns / plan_day: success",
-    "export_lists / write_lists: success",
+    "export_lists / close_day: success",
 ]
 KILL_SEEDS = [21, 22, 23]
 KILL_WITHIN_SECONDS = (12.0, 60.0)
@@ -100,7 +100,7 @@ def test_the_day_was_built_once_though_two_sources_landed(demo_home):
         ).fetchall()
     success = {(dag, task): n for dag, task, state, n in states if state == "success"}
     assert success["build_warehouse", "build_models"] == 1
-    assert success["export_lists", "write_lists"] == 1
+    assert success["export_lists", "push_lists"] == 1
     assert not [row for row in states if row[2] in {"failed", "upstream_failed"}]
 
 
@@ -183,7 +183,7 @@ def test_the_real_demo_shop_by_airflow_gives_the_lists_of_the_command_line(real_
     said = perennial(tmp_path, "demo", "--exit").stdout
     more = str(UNTIL + timedelta(days=1))
     assert "1,160,889 loaded" in said
-    assert "One more day: 5 files landed" in said
+    assert "One more day: 6 files landed" in said
     assert _lists_of(tmp_path) == _lists_of(real_home.path) != {}
     assert _lists_of(tmp_path, more) == _lists_of(real_home.path, more) != {}
 

@@ -28,7 +28,7 @@ CHAIN = (
     "plan_campaigns",
     "export_lists",
 )
-BESIDE = ("fetch_sources", "watch_sources", "pull_feedback")  # runs, but no day waits for it
+BESIDE = ("fetch_sources", "watch_sources", "pull_feedback", "approve_lists")  # runs, but no day waits for it
 POOL = "warehouse_writer"
 _POLL_SECONDS = 0.5
 _START_SECONDS = 300

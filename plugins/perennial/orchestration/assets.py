@@ -37,6 +37,7 @@ MART_NAMES = (
     "fct_communications",
     "fct_touches",
     "fct_spend",
+    "fct_delivery_rejects",
     "client_metrics",
     "client_features",
     "client_product_matrix",

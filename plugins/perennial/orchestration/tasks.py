@@ -206,30 +206,6 @@ def plan_campaigns(events: Any, params: Mapping[str, Any], asset: Asset, outlet_
     return _told(_step(plan, run_of(events, params)), asset, outlet_events)
 
 
-def export_lists(events: Any, params: Mapping[str, Any], asset: Asset, outlet_events: Any) -> dict[str, int]:
-    """Hand over what is new in today's lists; fails when a list's sum is not right (L15)."""
-    from perennial.ledger.engine import open_ledger
-    from perennial.ledger.runs import get_run
-    from perennial.pipeline.export import export
-
-    with as_airflow_errors():
-        settings = _settings()
-        run = get_run(open_ledger(settings), run_of(events, params))
-        lists = export(settings, run)
-    counts = {
-        key: sum(getattr(report, key) for report in lists) for key in ("size", "sent", "rejected", "skipped", "pending")
-    }
-    paths = [report.path for report in lists if report.path]
-    outlet_events[asset].extra = {
-        "as_of": run.as_of.isoformat(),
-        "run_id": run.run_id,
-        "lists": len(lists),
-        **counts,
-        "paths": paths,
-    }
-    return counts
-
-
 def rerun(as_of: date) -> dict[str, int]:
     """A past day once more, from what it was computed from; nothing of it is pushed."""
     from perennial.pipeline.day import run_day
