@@ -91,7 +91,7 @@ def _told(check) -> list[str]:
     except PathError as error:
         return [str(error)]
     except OpenAPIError as error:
-        return [one[:600] for one in _words(error)][-6:] or [repr(error)[:600]]
+        return [_short(one) for one in _words(error)][-6:] or [_short(repr(error))]
     return []
 
 
@@ -100,7 +100,7 @@ def _words(error: BaseException):
     while seen is not None:
         yield f"{type(seen).__name__}: {seen}"
         for one in getattr(seen, "schema_errors", ()):
-            yield f"{'.'.join(str(step) for step in one.absolute_path)}: {one.message[:300]}"
+            yield f"{'.'.join(str(step) for step in one.absolute_path)}: {_short(one.message)}"
         seen = seen.__cause__
 
 
@@ -117,6 +117,10 @@ def effective(file: str) -> dict[str, Any]:
         told = merge_patch(told, json.loads(ours.read_text(encoding="utf-8")))
     _without_empty_content(told)
     return dict(told)
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 300 else f"{text[:100]} ... {text[-150:]}"
 
 
 @functools.cache
