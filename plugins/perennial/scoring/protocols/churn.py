@@ -27,7 +27,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
         *("auc", "pr_auc", "lift_top_decile", "pr_auc_buying", "lift_buying"),
         *("brier", "mean_predicted", "base_rate"),
     ),
-    "value": ("normalised_gini", "bias", "mae", "mean_predicted", "mean_actual"),
+    "value": ("normalised_gini", "bias", "mae", "mean_predicted", "mean_actual", "interval_80_held"),
 }
 _DEFINITIONS = {
     "auc": "area under the ROC curve of the event (churn: no purchase within the horizon), ties counted half",
@@ -42,6 +42,7 @@ _DEFINITIONS = {
     "bias": "predicted over actual total, less one",
     "mae": "mean absolute error",
     "mean_actual": "mean of what was spent",
+    "interval_80_held": "share of clients whose spend lay in the model's 80 % interval",
 }
 
 
@@ -104,7 +105,9 @@ def _rows(  # noqa: PLR0917
     for rule, figures in tested.figures.items():
         scores = tested.predicted if rule == MODEL else tested.baselines[rule]
         both = {**figures, **_of_buying(task, tested, scores)}
-        values = {name: both[name] for name in shown}
+        if rule == MODEL:
+            both |= {k: v for k, v in card["calibration"]["held_at_test"].items() if k in shown}
+        values = {name: both.get(name) for name in shown}
         if rule == MODEL:
             yield Row(str(cut), task.score, values, len(tested.truth), True, chosen, seconds)  # noqa: FBT003
         else:
