@@ -16,7 +16,8 @@ LAYERS = ("staging", "intermediate", "marts", "private")
 # Models beside staging that read `raw` themselves: what they read is our own record (the ledger, the map of identity,
 # what changed), which has no source's spelling to be cleaned of; contacts alone may see addresses.
 READS_RAW = {
-    "client_aliases", "client_groups", "contacts", "fct_campaign_contacts", "fct_communications", "int_clients_identified",
+    "client_aliases", "client_groups", "contacts", "fct_campaign_contacts", "fct_communications",
+    "fct_delivery_rejects", "int_clients_identified",
 }  # fmt: skip
 OWN_RECORDS = re.compile(r"ledger_\w+|identity_map(_built)?|\w+_changed")
 # Sources that two models read in different ways: every version of a deal beside the last one; addresses apart.

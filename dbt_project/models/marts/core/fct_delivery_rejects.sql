@@ -20,7 +20,6 @@ clients as (
 
 final as (
     select
-        rejected.list_id,
         rejected.campaign_id,
         rejected.channel,
         rejected.destination,
