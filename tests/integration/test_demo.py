@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from factories.small_shop import UNTIL, land_small_shop
-from integration.running import environment, perennial, perennial_json, tree
+from integration.running import REPOSITORY, environment, perennial, perennial_json, tree
 
 pytestmark = pytest.mark.integration
 
@@ -202,3 +202,15 @@ def test_the_one_more_day_of_the_real_shop_touches_that_day_alone(real_home):
     assert lines["n"] == 1_101_174 + 4_080
     parts = list((real_home.path / "warehouse/parts/fct_order_lines").iterdir())
     assert len(parts) == 11, "ten months, and October once more"
+
+
+@pytest.mark.slow
+def test_every_shipped_card_picks_somebody_of_the_real_shop_within_the_demos_two_days(real_home):
+    rows = perennial_json(
+        real_home.path,
+        "sql",
+        "select campaign_id, count(*) filter (rule = 'allocated') as picked from campaign_outcomes group by campaign_id",
+    )
+    cards = {path.stem for path in (REPOSITORY / "config/campaigns").glob("*.yml")}
+    assert {row["campaign_id"] for row in rows if row["picked"]} == cards
+    assert len(cards) >= 15
