@@ -8,7 +8,7 @@ of one in progress, read it there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -25,6 +25,7 @@ from perennial.core.ids import digest_of
 from perennial.core.settings import Settings
 from perennial.delivery import destinations as delivery
 from perennial.delivery.feedback import addresses
+from perennial.delivery.feedback.book import Book, open_book
 from perennial.delivery.feedback.consequences import judge_of
 from perennial.delivery.tools.records import FeedbackEvent
 from perennial.delivery.unsubscribe_links import Unsubscribe
@@ -106,10 +107,10 @@ class Intake:
         written; that nobody is found behind an address is no error: the event waits for her (see `settle`).
         """
         config = self.destination(name)
+        keys = {one.address: self._key(one.address) for one in events}
         with self._book() as book:
-            owners = addresses.owners(book, [one.address for one in events]) if book else {}
-            records = addresses.records(book, {c for found in owners.values() for c in found}) if book else {}
-        keyed = {self._key(one.address): owners.get(addresses.canonical(one.address), ()) for one in events}
+            owners, records = book.find(keys.values())
+        keyed = {key: owners.get(key, ()) for key in keys.values()}
         rows = [self._row(name, config, one, keyed, came_by) for one in events]
         judge = judge_of(config.channels, self.purposes, lambda one: _refs(one, keyed, records))
         place = (name, *cursor) if cursor else None
@@ -120,7 +121,7 @@ class Intake:
         """A one-click link was followed: consent ends at once. False when it had ended already, and nothing changed."""
         now = clock.now().replace(tzinfo=None, microsecond=0)
         with self._book() as book:
-            refs = addresses.records(book, [what.client_id])[what.client_id] if book else (what.client_id,)
+            refs = book.records([what.client_id]).get(what.client_id, (what.client_id,))
         if all(self._has_withdrawn(ref, what.channel, what.purpose) for ref in refs):
             return False
         parts = [what.client_id, what.channel, what.purpose, what.campaign_id, what.as_of.isoformat(), now.isoformat()]
@@ -152,10 +153,7 @@ class Intake:
         if not waiting:
             return 0
         with self._book() as book:
-            if book is None:
-                return 0
-            owners = addresses.owners_of_keys(book, self.settings.salt, waiting)
-            records = addresses.records(book, {c for found in owners.values() for c in found})
+            owners, records = book.find(waiting)
 
         def judge(event: Event) -> Consequences:
             config = self.destinations.get(event.destination)
@@ -171,18 +169,18 @@ class Intake:
         return business_date(clock.now(), self.settings.zone)
 
     @contextmanager
-    def _book(self) -> Iterator[Published | None]:
-        """The newest published version with the addresses of its run; None before the first."""
+    def _book(self) -> Iterator[_Known]:
+        """The newest published version with the addresses of its run; before the first nobody is known."""
         with ExitStack() as stack:
-            book: Published | None = None
+            known = _Known(None, None)
             try:
-                book = stack.enter_context(open_published(self.settings))
-                run = get_run(self.engine, str(book.manifest["run_id"]))
-                register_contacts(self.settings, book, run, addresses.CONTACTS)
+                published = stack.enter_context(open_published(self.settings))
+                run = get_run(self.engine, str(published.manifest["run_id"]))
+                register_contacts(self.settings, published, run, addresses.CONTACTS)
+                known = _Known(published, stack.enter_context(open_book(self.settings, published, run.run_id)))
             except ContractViolation as error:
                 log.warning("Nobody can be found by an address yet: %s", error)
-                book = None
-            yield book
+            yield known
 
     def _row(
         self,
@@ -245,6 +243,23 @@ class Intake:
         if titles:
             log.warning("%s tells of %s lists that are not ours; what it says of people counts", name, len(titles))
         return Taken(new, len(rows) - new, nobody, tuple(titles))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A published version and its book of addresses, or neither."""
+
+    published: Published | None
+    book: Book | None
+
+    def find(self, keys: Iterable[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+        """The clients of each address key, and every record of each of these clients."""
+        owners = self.book.owners(set(keys)) if self.book else {}
+        return owners, self.records({client for found in owners.values() for client in found})
+
+    def records(self, client_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Every record of each client."""
+        return addresses.records(self.published, client_ids) if self.published else {}
 
 
 def list_of(title: str | None) -> tuple[str | None, str | None, date | None]:

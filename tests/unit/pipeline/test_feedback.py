@@ -240,3 +240,19 @@ def test_a_page_and_its_cursor_are_written_together(shop):
     planned(shop)
     take_in(shop, told("open"), came_by="pull", cursor=("feedback", {"page": 2}))
     assert cursor_of(open_ledger(shop), "outbox", "feedback") == {"page": 2}
+
+
+def test_L26_the_book_of_addresses_is_written_in_parts_and_finds_everyone_who_has_one(tmp_path, monkeypatch):
+    from perennial.delivery.feedback import book
+
+    monkeypatch.setattr(book, "_ROWS", 2)
+    shared = [exports.person(f"c{number}", email="ONE@example.com", phone="+1 (202) 555-0123") for number in range(5)]
+    shop, run = made(tmp_path, [*shared, exports.person("c7"), exports.person("c8", email=None, phone=None)])
+    take_in(shop, told("hard_bounce", address="one@example.com"), told("complaint", address="+12025550123", number=2))
+    found = suppressed(open_ledger(shop), exports.AS_OF).column("client_id").to_pylist()
+    assert found == [f"c{number}" for number in range(5)]
+    assert [row["client_ref"] for row in rows(shop)] == ["c0", "c0"]
+    assert take_in(shop, told("open", "c7"), told("open", "nobody")).without_client == 1
+    path = shop.private_dir / f"contacts-{run.run_id}.keys"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert b"example" not in path.read_bytes()

@@ -6,18 +6,17 @@ later can still be given to her.
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from perennial.core.ids import digest_of
 from perennial.warehouse.engine import Published
 
 CONTACTS = "f_contacts"  # the run's addresses, registered by the caller
 _WANTED = "f_wanted"
 _ALIASES = "client_aliases"
-_KEY_LENGTH = 32
 _PHONE_SIGNS = "+0123456789"
 
 
@@ -31,34 +30,14 @@ def canonical(address: str) -> str:
 
 
 def address_key(salt: str, address: str) -> str:
-    """What is kept of an address: nobody without the salt finds it by trying."""
-    return digest_of([salt, "address", canonical(address)], length=_KEY_LENGTH)
+    """What is kept of an address: nobody without the salt finds it by trying. As `book` makes it in SQL."""
+    text = "\x1f".join((salt, "address", canonical(address)))
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def owners(published: Published, addresses: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """The clients (client_id, in order) of each address, by its canonical form; `f_contacts` is registered."""
-    forms = {form: canonical(address) for address in addresses for form in _forms(address)}
-    if not forms:
-        return {}
-    wanted = pa.table({"form": pa.array(forms, pa.string()), "address": pa.array(forms.values(), pa.string())})
-    published.register(_WANTED, wanted)
-    rows = published.query(_OWNERS).to_pylist()
-    found: dict[str, tuple[str, ...]] = {}
-    for row in rows:
-        found[row["address"]] = (*found.get(row["address"], ()), row["client_id"])
-    return found
-
-
-def owners_of_keys(published: Published, salt: str, keys: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """The clients of each address key: every contact is looked at, in batches (L26)."""
-    wanted, found = set(keys), dict[str, tuple[str, ...]]()
-    for batch in published.batches(f"select client_id, email, phone from {CONTACTS} order by client_id"):
-        for row in batch.to_pylist():
-            for address in (row["email"], row["phone"]):
-                key = address_key(salt, address) if address else ""
-                if key in wanted and row["client_id"] not in found.get(key, ()):
-                    found[key] = (*found.get(key, ()), row["client_id"])
-    return found
+def phone_sql(column: str) -> str:
+    """SQL for the canonical form of a phone number."""
+    return f"regexp_replace({column}, '[^0-9+]', '', 'g')"
 
 
 def records(published: Published, client_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -78,38 +57,9 @@ def records(published: Published, client_ids: Iterable[str]) -> dict[str, tuple[
     return found
 
 
-_OWNERS = f"""
-select distinct w.address, c.client_id
-from (
-    select client_id, lower(trim(email)) as form from {CONTACTS} where email is not null
-    union all
-    select client_id, regexp_replace(phone, '[^0-9+]', '', 'g') as form from {CONTACTS} where phone is not null
-) as c
-inner join {_WANTED} as w on w.form = c.form
-order by w.address, c.client_id
-"""
-
-
-def _forms(address: str) -> tuple[str, ...]:
-    """How the store may write the address: with its domain in ASCII or in its own script."""
-    made = canonical(address)
-    local, at, domain = made.rpartition("@")
-    if not at:
-        return (made,)
-    written = unicodedata.normalize("NFC", address).strip().lower()
-    return tuple(dict.fromkeys((made, written, f"{local}@{_unicode(domain)}")))
-
-
 def _ascii(domain: str) -> str:
     try:
         return domain if domain.isascii() else domain.encode("idna").decode()
-    except UnicodeError:
-        return domain
-
-
-def _unicode(domain: str) -> str:
-    try:
-        return domain.encode().decode("idna") if "xn--" in domain else domain
     except UnicodeError:
         return domain
 
