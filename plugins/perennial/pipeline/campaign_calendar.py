@@ -74,13 +74,13 @@ def when_in_words(card: Campaign) -> str:
     if schedule.cron is not None:
         parts.append(f"by the clock ({schedule.cron})")
     if schedule.anniversary_of is not None:
-        before = f"{schedule.days_before} days before " if schedule.days_before else "on "
+        before = f"{_days(schedule.days_before)} before " if schedule.days_before else "on "
         parts.append(f"{before}the anniversary of {schedule.anniversary_of}")
     event = schedule.event
     if event is not None and event.days_before is not None:
-        parts.append(f"{event.days_before} days before {event.name}")
+        parts.append(f"{_days(event.days_before)} before {event.name}")
     elif event is not None:
-        parts.append(f"{event.delay_days} days after {event.name}" if event.delay_days else f"at {event.name}")
+        parts.append(f"{_days(event.delay_days)} after {event.name}" if event.delay_days else f"at {event.name}")
     words = ", ".join(parts) or "every day"
     if card.starts_on or card.ends_on:
         words += f"; {card.starts_on or 'now'} to {card.ends_on or 'until further notice'}"
@@ -261,7 +261,7 @@ def _foreseen(one: dict[str, Any], currency: str) -> str:
 
 
 def _step(step: dict[str, Any]) -> str:
-    after = f"{step['after_days']} days later" if step["after_days"] else "at once"
+    after = f"{_days(step['after_days'])} later" if step["after_days"] else "at once"
     when = f", when <code>{escape(step['when'])}</code>" if step["when"] else ""
     return f"<li>{escape(step['message'].replace('_', ' '))}, {after}{when}</li>"
 
@@ -281,6 +281,10 @@ def _of_weekend(day: date) -> str:
 
 def _day(day: date) -> str:
     return f"{_WEEKDAYS[day.weekday()]} {day.day} {day:%b %Y}"
+
+
+def _days(number: int) -> str:
+    return "1 day" if number == 1 else f"{number} days"
 
 
 def _short(number: int) -> str:

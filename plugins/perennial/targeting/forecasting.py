@@ -126,7 +126,8 @@ def _sizes(session: Session) -> dict[str, tuple[int, int]]:
 
 
 def _pairs(session: Session, cards: Sequence[Campaign], channels: Sequence[str], every: int) -> Pairs:
-    numbered = pa.table({"campaign_id": [c.id for c in cards], "card": pa.array(range(len(cards)), pa.int32())})
+    names = pa.array([card.id for card in cards], pa.string())
+    numbered = pa.table({"campaign_id": names, "card": pa.array(range(len(cards)), pa.int32())})
     session.register("f_cards", numbered)
     session.register("f_channels", pa.table({"name": list(channels), "no": pa.array(range(len(channels)), pa.int32())}))
     session.register("f_steps", pa.Table.from_pylist(list(_steps(cards)), schema=_STEPS))

@@ -7,7 +7,6 @@ changes her mind, her stage or her consent in it, and series run to their last s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -305,24 +304,19 @@ class _Coming:
     def _in_one_week(self, shape: tuple[int, int]) -> Floats:
         """By two cards the clients who got both within seven days."""
         last = np.full(shape, _NEVER, np.int32)
-        close = np.zeros((shape[1], shape[1]))
-        seen: set[tuple[int, int, int]] = set()
+        width, found = shape[1], [np.zeros(0, np.int64)]
         for chosen, day in self.taken:
-            for pair in chosen:
-                client, card = int(self.pairs.client[pair]), int(self.pairs.card[pair])
-                for other in np.flatnonzero(day - last[client] < _WEEK).tolist():
-                    key = (client, min(card, other), max(card, other))
-                    if other != card and key not in seen:
-                        seen.add(key)
-                        close[key[1], key[2]] += 1
-                last[client, card] = day
+            client, card = self.pairs.client[chosen], self.pairs.card[chosen].astype(np.int64)
+            last[client, card] = day
+            rows, other = np.nonzero(day - last[client] < _WEEK)
+            two = card[rows] != other
+            low, high = np.minimum(card[rows], other)[two], np.maximum(card[rows], other)[two]
+            found.append((client[rows][two].astype(np.int64) * width + low) * width + high)
+        close = np.zeros((width, width))
+        both = np.unique(np.concatenate(found))
+        np.add.at(close, (both // width % width, both % width), 1)
         return close
 
 
 def _money(values: Floats, every: int) -> float:
     return round(float(np.round(values, 6).sum()) * every, 2)
-
-
-def weeks_of(days: Sequence[date]) -> set[tuple[int, int]]:
-    """The ISO weeks in which the days lie."""
-    return {(day.isocalendar().year, day.isocalendar().week) for day in days}
