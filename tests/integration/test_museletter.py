@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
+from factories import exports, published
 from factories.museletter import running_museletter
 from perennial.contracts.destinations import MuseletterConfig
 from perennial.core.connections import Connection
@@ -15,6 +17,10 @@ from perennial.core.errors import ConfigError, PermanentError
 from perennial.delivery.records import ListKey
 from perennial.delivery.tools.museletter import Museletter
 from perennial.delivery.tools.records import Chunk, Contact, ListTarget
+from perennial.ledger.approvals import Answer, answer
+from perennial.ledger.engine import open_ledger
+from perennial.pipeline.export import export
+from perennial.pipeline.feedback_pull import pull
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -216,3 +222,47 @@ def test_a_send_needs_exactly_one_draft_of_that_name(account):
     where = account.prepare("nothing", "name")
     with pytest.raises(ConfigError, match="0 drafts are called 'Winter'"):
         account.run(account.tool.start_send(where, "Winter"))
+
+
+def test_L9_the_next_days_export_leaves_out_who_bounced_or_complained(engine, account, on_tag, tmp_path, monkeypatch):
+    """The same way through the export itself: two days, their lists, and the feedback between them."""
+    for name, connection in (("museletter", engine.get("museletter")), ("aws", engine.get("aws"))):
+        told = {"conn_type": connection.kind, "host": connection.host, "login": connection.login}
+        told |= {"password": connection.password, "extra": dict(connection.extra)}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(told))
+    news = {"kind": "museletter", "channels": ["email"], "connection": "museletter", "fields": {"first_name": "name"}}
+    news |= {"feedback_queue": engine.queue, "aws_connection": "aws"}
+    others = {"kind": "outbox", "channels": ["sms", "call", "account_manager"]}
+    cards = [published.card(name, merge_fields=["first_name"]) for name in ("first", "second")]
+    settings = exports.settings_with(
+        tmp_path, *cards, destinations={"version": 1, "destinations": {"news": news, "outbox": others}}
+    )
+    ids = ["hal.success", "ida.bounce", "joe.complaint", "kit.success"]
+    exports.consent(settings, ids)
+    given = Answer("zero", "email", date(2017, 9, 1), "news", "approved", 1_000, {}, "looked at it", "ann", "cli")
+    answer(open_ledger(settings), given, hours=24)
+    people = [exports.person(one) for one in ids]
+
+    def exported(campaign, as_of):
+        run = exports.planned_day(settings, people, [exports.target(campaign, one) for one in ids], as_of=as_of)
+        [report] = export(settings, run)
+        target = ListTarget(ListKey(campaign, "email", as_of), "send", (("name", "VARCHAR"),))
+        return report, account.run(account.tool.prepare(target))
+
+    report, where = exported("first", exports.AS_OF)
+    assert (report.sent, set(on_tag(where))) == (4, set(ids))
+    engine.call("POST", "/v1/lists/default/campaigns", {"subject": "Export", "body_markdown": "Hello"})
+    account.run(account.tool.start_send(where, "Export"))
+    _until(lambda: {"ida.bounce@example.com", "joe.complaint@example.com"} <= _suppressed(engine))
+
+    report, where = exported("second", exports.AS_OF + timedelta(days=1))
+    assert set(on_tag(where)) == {"hal.success", "kit.success"}
+    assert (report.size, report.sent, sum(report.reasons.values())) == (4, 2, 2)
+    assert set(report.reasons) <= {"suppressed", "consent_withdrawn"}
+    reports = pull(settings)
+    assert [one.problem for one in reports] == [None]
+    assert sum(one.taken.new for one in reports) >= 4
+
+
+def _suppressed(engine):
+    return {one["email"] for one in engine.call("GET", "/v1/suppressions?limit=1000")["suppressions"]}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
-from perennial.core import clock
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+
 from perennial.core.connections import ConnectionStore
 from perennial.core.errors import PermanentError, Problem, RetryableError
-from perennial.delivery.tools.asking import moment_of
 from perennial.delivery.tools.events import event_id
 from perennial.delivery.tools.records import FeedbackEvent, FeedbackKind
 from perennial.delivery.tools.words import masked
 
 _AT_ONCE = 10  # what SQS gives and deletes in one call
 _FORBIDDEN = (401, 403)
+log = logging.getLogger("perennial")
+
 _FIX = "check the connection to AWS, the queue's URL and its policy (ReceiveMessage, DeleteMessage)"
 
 
@@ -77,46 +81,73 @@ class Queue:
             raise RetryableError(Problem(where, "SQS cannot be reached", _FIX)) from None
 
 
+class _Recipient(BaseModel):
+    address: str = Field(alias="emailAddress", repr=False)
+    diagnostic: str | None = Field(None, alias="diagnosticCode", repr=False)
+
+
+class _Bounce(BaseModel):
+    kind: str = Field(alias="bounceType")
+    timestamp: AwareDatetime
+    people: list[_Recipient] = Field(alias="bouncedRecipients")
+
+
+class _Complaint(BaseModel):
+    kind: str | None = Field(None, alias="complaintFeedbackType")
+    timestamp: AwareDatetime
+    people: list[_Recipient] = Field(alias="complainedRecipients")
+
+
+class _Delivery(BaseModel):
+    timestamp: AwareDatetime
+    people: list[str] = Field(alias="recipients", repr=False)
+
+
+class _Mail(BaseModel):
+    number: str = Field(alias="messageId")
+
+
+class _Notification(BaseModel):
+    """What SES says of one message: a notification of an identity, or an event of a configuration set."""
+
+    mail: _Mail
+    bounce: _Bounce | None = None
+    complaint: _Complaint | None = None
+    delivery: _Delivery | None = None
+
+
+class _Envelope(BaseModel):
+    """What SNS wraps around it, unless the subscription is of raw delivery."""
+
+    message: str = Field(alias="Message")
+
+
 def events_in(body: str) -> list[FeedbackEvent]:
     """The events of one message: SNS's envelope or SES's notification itself; of what is neither, none."""
+    with suppress(ValidationError):  # not wrapped
+        body = _Envelope.model_validate_json(body).message
     try:
-        told = json.loads(body)
-        told = json.loads(told["Message"]) if isinstance(told, dict) and "Message" in told else told
-    except ValueError:
+        told = _Notification.model_validate_json(body)
+    except ValidationError:
+        log.warning("a message of the queue of notifications is none of SES's, and was left out")
         return []
-    if not isinstance(told, dict):
-        return []
-    mail = told.get("mail") or {}
-    number = str(mail.get("messageId") or "")
-    found = []
-    for kind, address, at, detail in _recipients(told):
-        moment = moment_of(at) or clock.now()
-        number_of_event = event_id(number, kind, address.lower(), moment.isoformat())
-        found.append(FeedbackEvent(number_of_event, kind, moment, address, message_id=number or None, detail=detail))
-    return found
+    number = told.mail.number
+    return [
+        FeedbackEvent(
+            event_id(number, kind, address.lower(), at.isoformat()), kind, at, address, message_id=number, detail=detail
+        )
+        for kind, address, at, detail in _recipients(told)
+    ]
 
 
-def _recipients(told: dict[str, Any]) -> list[tuple[FeedbackKind, str, str | None, str | None]]:
-    match str(told.get("notificationType") or told.get("eventType")):
-        case "Bounce":
-            given = told.get("bounce") or {}
-            kind: FeedbackKind = "hard_bounce" if given.get("bounceType") == "Permanent" else "soft_bounce"
-            people = given.get("bouncedRecipients") or []
-            return [
-                (
-                    kind,
-                    str(one["emailAddress"]),
-                    given.get("timestamp"),
-                    masked(str(one.get("diagnosticCode") or "")) or None,
-                )
-                for one in people
-            ]
-        case "Complaint":
-            given = told.get("complaint") or {}
-            people = given.get("complainedRecipients") or []
-            detail = given.get("complaintFeedbackType")
-            return [("complaint", str(one["emailAddress"]), given.get("timestamp"), detail) for one in people]
-        case "Delivery":
-            given = told.get("delivery") or {}
-            return [("delivered", str(one), given.get("timestamp"), None) for one in given.get("recipients") or []]
-    return []
+def _recipients(told: _Notification) -> Iterator[tuple[FeedbackKind, str, datetime, str | None]]:
+    if told.bounce:
+        kind: FeedbackKind = "hard_bounce" if told.bounce.kind == "Permanent" else "soft_bounce"
+        for one in told.bounce.people:
+            yield kind, one.address, told.bounce.timestamp.astimezone(UTC), masked(one.diagnostic or "") or None
+    if told.complaint:
+        for one in told.complaint.people:
+            yield "complaint", one.address, told.complaint.timestamp.astimezone(UTC), told.complaint.kind
+    if told.delivery:
+        for address in told.delivery.people:
+            yield "delivered", address, told.delivery.timestamp.astimezone(UTC), None
