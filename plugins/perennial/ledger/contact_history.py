@@ -13,6 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from perennial.contracts.records import DayRun
+from perennial.ledger.delivery_tables import push_chunks
 from perennial.ledger.tables import deliveries, lists, runs
 
 _ROWS = 50_000
@@ -25,13 +26,16 @@ _TAKEN = pa.schema([("campaign_id", pa.string()), ("client_id", pa.string()), ("
 def accepted_before(engine: sa.Engine, as_of: date, since: date) -> pa.Table:
     """Adds of dates from `since` to the day before `as_of`: campaign_id, client_id, channel, contacted_on.
 
-    Accepted ones, and those of which nobody knows whether the tool took them: a cap rather counts one too many.
+    Accepted ones, those of which nobody knows whether the tool took them, and those that are on their way to it: a cap
+    rather counts one too many.
     """
     d = deliveries.c
     query = sa.select(d.campaign_id, d.client_id, d.channel, d.as_of).where(
         d.state.in_(["accepted", "unknown"]), d.action == "add", d.as_of < as_of
     )
-    return read_arrow(engine, query.where(d.as_of >= since), _CONTACTS)
+    marked = read_arrow(engine, query.where(d.as_of >= since), _CONTACTS)
+    on_the_way = _on_the_way(engine, lists.c.as_of < as_of, lists.c.as_of >= since)
+    return pa.concat_tables([marked, on_the_way])
 
 
 def accepted_of(engine: sa.Engine, campaign_ids: Collection[str], as_of: date) -> pa.Table:
@@ -40,7 +44,28 @@ def accepted_of(engine: sa.Engine, campaign_ids: Collection[str], as_of: date) -
     query = sa.select(d.campaign_id, d.client_id, d.as_of).where(
         d.state.in_(["accepted", "unknown"]), d.action == "add", d.as_of < as_of
     )
-    return read_arrow(engine, query.where(d.campaign_id.in_(sorted(campaign_ids))), _TAKEN)
+    wanted = sorted(campaign_ids)
+    marked = read_arrow(engine, query.where(d.campaign_id.in_(wanted)), _TAKEN)
+    on_the_way = _on_the_way(engine, lists.c.as_of < as_of, lists.c.campaign_id.in_(wanted))
+    return pa.concat_tables([marked, on_the_way.select(_TAKEN.names)])
+
+
+def _on_the_way(engine: sa.Engine, *where: sa.ColumnElement[bool]) -> pa.Table:
+    """The rows of chunks that a tool was handed and has not answered for yet, one batch per chunk: `_CONTACTS`."""
+    c = push_chunks.c
+    query = sa.select(lists.c.campaign_id, lists.c.channel, lists.c.as_of, c.client_keys).select_from(
+        push_chunks.join(lists, lists.c.list_id == c.list_id)
+    )
+    query = query.where(c.state.in_(["sending", "submitted"]), c.action == "add", c.client_keys.is_not(None), *where)
+    batches = []
+    with engine.connect().execution_options(reading=True, yield_per=1) as connection:
+        for campaign_id, channel, as_of, keys in connection.execute(query.order_by(c.chunk_id)):
+            rows = [
+                {"campaign_id": campaign_id, "client_id": key[0], "channel": channel, "contacted_on": as_of}
+                for key in keys or ()
+            ]
+            batches.append(pa.RecordBatch.from_pylist(rows, schema=_CONTACTS))
+    return pa.Table.from_batches(batches, schema=_CONTACTS)
 
 
 def accepted_by_earlier_revisions(engine: sa.Engine, run: DayRun) -> pa.Table:
