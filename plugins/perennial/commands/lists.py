@@ -49,6 +49,7 @@ def read(settings: Settings, as_of: date | None = None) -> dict[str, Any]:
         "currency": settings.company.currency,
         "campaigns": campaign_summary(settings, day_run),
         "lists": _lists(settings, day_run.as_of),
+        "waiting": _waiting(settings, day_run.as_of),
     }
 
 
@@ -68,6 +69,8 @@ def show(settings: Settings, as_of: date | None = None) -> None:
     for one in found["campaigns"]:
         if one.test:
             print(f"test of {one.campaign_id}: {one.test}")
+    for one in found["waiting"]:
+        _tell_waiting(one, found["as_of"])
     if not found["lists"]:
         print("No list was handed over for this day.")
         return
@@ -77,8 +80,37 @@ def show(settings: Settings, as_of: date | None = None) -> None:
     ]
     output.print_table(("campaign", "channel", "state", *_COUNTS, "because"), rows, title="Lists")
     for one in found["lists"]:
+        for code, rows in one["reasons"].items():
+            print(f"{one['campaign_id']}__{one['channel']}: {rows:,} {_in_words(code)}")
         if one["path"]:
             print(output.relative(Path(one["path"])))
+
+
+def _in_words(code: str) -> str:
+    from perennial.delivery.reasons import REASONS
+
+    return f"not sent: {REASONS[code].sentence()}" if code in REASONS else f"not sent: {code}"
+
+
+def _waiting(settings: Settings, as_of: date) -> list[dict[str, Any]]:
+    """The lists that wait for a person: why, what she sees of them, and until when."""
+    from perennial.ledger.approvals import questions
+    from perennial.ledger.engine import open_ledger
+
+    asked = [one for one in questions(open_ledger(settings), as_of=as_of) if not one.is_expired]
+    names = ("campaign_id", "channel", "destination", "why", "view", "expires_at")
+    return [{name: getattr(one, name) for name in names} for one in asked]
+
+
+def _tell_waiting(one: dict[str, Any], as_of: date) -> None:
+    view = one["view"]
+    shown = ", ".join(f"{name.replace('_', ' ')} {view[name]}" for name in ("size", "add", "cost") if name in view)
+    until = f"{one['expires_at']:%Y-%m-%d %H:%M} UTC"
+    why = ", ".join(one["why"])
+    print(
+        f"{one['campaign_id']}__{one['channel']} of {as_of} waits for an answer until {until} ({why}; {shown}): "
+        "the page Lists in Airflow, or `perennial approve`"
+    )
 
 
 def _lists(settings: Settings, as_of: date) -> list[dict[str, Any]]:

@@ -203,3 +203,22 @@ def _at(day, hour):
     from datetime import datetime, time
 
     return datetime.combine(day, time(hour))
+
+
+def test_the_command_tells_which_lists_wait_and_why_rows_are_not_sent(shop, capsys):
+    from perennial.cli import main
+
+    engine = open_ledger(shop)
+    view = {"size": 7, "add": 7, "cost": 0.7}
+    asked = Question(
+        "news", "call", exports.AS_OF, "outbox", ("card",), view, *(_at(exports.AS_OF, h) for h in (11, 23))
+    )
+    approvals.ask(engine, asked)
+    assert main(["lists"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "news__call of 2017-10-01 waits for an answer until 2017-10-01 23:00 UTC (card; size 7, add 7, cost 0.7)"
+        in said
+    )
+    assert main(["lists", "--json"]) == 0
+    assert '"waiting"' in capsys.readouterr().out
