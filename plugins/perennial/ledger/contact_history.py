@@ -59,11 +59,9 @@ def _on_the_way(engine: sa.Engine, *where: sa.ColumnElement[bool]) -> pa.Table:
     query = query.where(c.state.in_(["sending", "submitted"]), c.action == "add", c.client_keys.is_not(None), *where)
     batches = []
     with engine.connect().execution_options(reading=True, yield_per=1) as connection:
-        for campaign_id, channel, as_of, keys in connection.execute(query.order_by(c.chunk_id)):
-            rows = [
-                {"campaign_id": campaign_id, "client_id": key[0], "channel": channel, "contacted_on": as_of}
-                for key in keys or ()
-            ]
+        for chunk in connection.execute(query.order_by(c.chunk_id)).mappings():
+            shared = {"campaign_id": chunk["campaign_id"], "channel": chunk["channel"], "contacted_on": chunk["as_of"]}
+            rows = [{**shared, "client_id": client_id} for client_id, _ in chunk["client_keys"]]
             batches.append(pa.RecordBatch.from_pylist(rows, schema=_CONTACTS))
     return pa.Table.from_batches(batches, schema=_CONTACTS)
 
