@@ -67,7 +67,15 @@ def test_L15_every_row_is_good_or_told_and_no_address_goes_twice(rows):
 
 
 def test_L19_what_is_unset_or_empty_is_not_sent_and_zero_and_false_are():
-    cells = {"none": None, "empty": "", "zero": 0, "false": False, "text": "x"}
+    cells = {
+        "none": None,
+        "empty": "",
+        "nan": float("nan"),
+        "endless": float("inf"),
+        "zero": 0,
+        "false": False,
+        "text": "x",
+    }
     assert dict(set_fields(Contact("c", "k", "a@x.example", cells))) == {"zero": 0, "false": False, "text": "x"}
 
 

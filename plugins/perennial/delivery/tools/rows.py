@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ def _wrong_field(contact: Contact, longest_text: int | None) -> str | None:
 def set_fields(contact: Contact) -> Iterator[tuple[str, Plain]]:
     """The fields that have a value, as JSON has them: what is unset or empty is not sent and erases nothing (L19)."""
     for name, cell in contact.fields.items():
-        if cell is not None and cell != "":
+        is_number = not (isinstance(cell, float) and not math.isfinite(cell))  # JSON knows no NaN
+        if cell is not None and cell != "" and is_number:
             yield name, plain(cell)
 
 
