@@ -167,6 +167,12 @@ def open_chunks(engine: sa.Engine, destination: str, list_name: str | None = Non
     return [ChunkRecord(**row) for row in rows]
 
 
+def open_ids(engine: sa.Engine) -> set[str]:
+    """The ids of all chunks that are on their way, whoever their destination is."""
+    with engine.connect() as connection:
+        return set(connection.execute(sa.select(push_chunks.c.chunk_id).where(push_chunks.c.state.in_(OPEN))).scalars())
+
+
 def unknown_rows(engine: sa.Engine, list_id: str | None = None) -> list[dict[str, Any]]:
     """Lists with rows of which nobody knows whether the tool took them: list, destination, action, rows, since."""
     d = deliveries.c

@@ -75,7 +75,13 @@ def test_one_destination_alone_does_not_end_the_day_and_closing_it_does(made):
     engine = open_ledger(settings)
     assert last_run(engine).state == "planned"
     events = {"lists": Event()}
-    assert push.close_day(None, {}, "lists", events) == {"size": 7, "sent": 7, "rejected": 0, "skipped": 0, "pending": 0}
+    assert push.close_day(None, {}, "lists", events) == {
+        "size": 7,
+        "sent": 7,
+        "rejected": 0,
+        "skipped": 0,
+        "pending": 0,
+    }
     assert last_run(engine).state == "done"
     assert events["lists"].extra["as_of"] == "2017-10-01"
 

@@ -1,6 +1,8 @@
 """Lists through a tool: in chunks, marked row by row, split, followed, read back, stopped (L12-L18)."""
 
 import asyncio
+import contextlib
+import sqlite3
 from datetime import datetime
 
 import pytest
@@ -280,3 +282,65 @@ def test_the_sheet_of_rejects_says_who_masked_why_and_what_to_mend(made, tmp_pat
     assert "c01@example.com" not in row
     assert "correct it in the CRM,tried again by itself in the next run" in row
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_clock_jumps_neither_send_twice_nor_lose_anybody(made, monkeypatch):
+    settings, run, tool = made(Manner(repeatable=False, readable=False, connections=1))
+    tool.break_at(n2="503", n4="reset_before")
+    for moment in ("2017-10-01T12:00:00+00:00", "2011-01-01T00:00:00+00:00", "2037-01-01T00:00:00+00:00"):
+        monkeypatch.setenv("PERENNIAL_CLOCK", moment)
+        with contextlib.suppress(RetryableError):
+            export(settings, run)
+    unknown = in_ledger(settings, state="unknown")
+    assert set(tool.messages().values()) == {1}
+    assert sorted([*in_ledger(settings, state="accepted"), *unknown]) == IDS
+
+
+def test_a_full_disk_of_the_ledger_stops_the_push_and_the_next_run_ends_it(made):
+    settings, run, tool = made(Manner(connections=1))
+    engine = open_ledger(settings)
+    full = {"after": 2}
+
+    def no_space(_connection, _cursor, statement, *_):
+        if statement.startswith("INSERT INTO push_chunks"):
+            full["after"] -= 1
+            if full["after"] < 0:
+                raise sqlite3.OperationalError("database or disk is full")
+
+    sa.event.listen(engine, "before_cursor_execute", no_space)
+    with pytest.raises(Exception, match="disk is full"):
+        export(settings, run)
+    sa.event.remove(engine, "before_cursor_execute", no_space)
+    export(settings, run)
+    assert tool.messages() == {(LIST, f"{one}@example.com"): 1 for one in IDS}
+    assert in_ledger(settings, state="accepted") == IDS
+    assert list((settings.home / "private" / "in_flight").glob("*.arrow")) == []
+
+
+def test_L17_a_list_whose_last_moment_comes_while_it_is_pushed_ends_there(made, monkeypatch):
+    card = published.card("news", merge_fields=["first_name"], schedule={"send_not_after": "18:00"})
+    settings, run, tool = made(Manner(connections=1), IDS, card)
+    monkeypatch.setenv("PERENNIAL_CLOCK", "2017-10-01T17:59:59+00:00")
+    first = KeptTool.submit
+
+    async def slow(self, chunk, where):
+        monkeypatch.setenv("PERENNIAL_CLOCK", "2017-10-01T18:00:01+00:00")
+        return await first(self, chunk, where)
+
+    kind = type("Slow", (KeptTool,), {"submit": slow})
+    destinations.TOOLS[tool_exports.KIND] = lambda name, *_: kind(tool.path, tool.manner, name)
+    [report] = export(settings, run)
+    assert (sums(report), report.reasons) == ((12, 5, 0, 7, 0), {"too_late": 7})
+
+
+def test_quiet_hours_hold_back_what_would_reach_people_at_once(made, monkeypatch):
+    settings, run, tool = made(Manner(reaches_people=True))
+    monkeypatch.setenv("PERENNIAL_CLOCK", "2017-10-01T06:00:00+00:00")
+    early = datetime(2017, 10, 1, 8)
+    targets = [exports.target("news", one, not_before=early if one < "c05" else None) for one in IDS]
+    run = exports.planned_day(settings, [exports.person(one) for one in IDS], targets)
+    [report] = export(settings, run)
+    assert (sums(report), report.reasons) == ((12, 7, 0, 0, 5), {"quiet_hours": 5})
+    monkeypatch.setenv("PERENNIAL_CLOCK", "2017-10-01T09:00:00+00:00")
+    assert export(settings, run)[0].sent == 5
+    assert len(tool.members(LIST)) == 12

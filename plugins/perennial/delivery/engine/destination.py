@@ -35,7 +35,7 @@ from perennial.delivery.records import (
     ListType,
     Receipt,
 )
-from perennial.delivery.tools.protocol import Tool
+from perennial.delivery.tools.protocol import RemembersWithdrawals, Tool
 from perennial.delivery.tools.records import ListTarget, RemoteList
 from perennial.ledger import pushes
 from perennial.ledger.deliveries import ListRecord
@@ -131,6 +131,7 @@ class ToolDestination:
         mapped = row_map(self.config, changes.schema, changes.list_id)
         fields = sql_types(mapped, changes.schema)
         async with self._tool() as tool:
+            self._tell(tool, engine)
             target = ListTarget(changes.key, changes.list_type, fields, terms.purpose, terms.message)
             confirm()
             place = await tool.prepare(target)
@@ -173,6 +174,7 @@ class ToolDestination:
     ) -> int:
         left = 0
         async with self._tool() as tool:
+            self._tell(tool, engine)
             for record in records:
                 key = key_of(record.list_id)
                 push = Push(
@@ -232,6 +234,11 @@ class ToolDestination:
             outcomes=lambda: _outcomes(engine, record.list_id),
             marked=True,
         )
+
+    def _tell(self, tool: Tool, engine: sa.Engine) -> None:
+        """Who withdrew in the tool stands in our ledger, up to where it was read: only what is newer is read again."""
+        if isinstance(tool, RemembersWithdrawals):
+            tool.go_on_from(cursor_of(engine, self._name, "withdrawals"))
 
     @asynccontextmanager
     async def _tool(self) -> AsyncIterator[Tool]:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from perennial.core import clock
 from perennial.core.files import sync
 from perennial.delivery.engine.rows import Piece, RowMap
 from perennial.delivery.records import Action, ListKey
 
+_SECONDS_KEPT = 3_600
 _MAP = b"perennial.row_map"
 
 
@@ -56,6 +58,16 @@ class InFlight:
         for path in (self._path(chunk_id), self._folder / f"{chunk_id}.making"):
             with suppress(FileNotFoundError):
                 path.unlink()
+
+    def sweep(self, still_open: set[str]) -> None:
+        """Remove rows that no chunk on its way stands for, once they are an hour old: a crash lay between the two."""
+        if not self._folder.is_dir():
+            return
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # another push has ended meanwhile
+                age = clock.now().timestamp() - path.stat().st_mtime
+                if path.stem not in still_open and age > _SECONDS_KEPT:
+                    path.unlink()
 
     def _path(self, chunk_id: str) -> Path:
         return self._folder / f"{chunk_id}.arrow"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -98,7 +99,7 @@ class Piece:
         """Its rows."""
         return int(self.rows.num_rows)
 
-    @property
+    @cached_property
     def client_keys(self) -> list[list[str]]:
         """(client_id, row_hash) of each row."""
         columns = (self.rows.column("client_id").to_pylist(), self.rows.column(HASH_COLUMN).to_pylist())

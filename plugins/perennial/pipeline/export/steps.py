@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -14,15 +15,19 @@ from perennial.core.connections import ConnectionStore
 from perennial.core.errors import ContractViolation, PerennialError, PermanentError, Problem, RetryableError
 from perennial.core.settings import Settings
 from perennial.delivery import destinations as delivery
+from perennial.delivery.engine.in_flight import InFlight
 from perennial.delivery.engine.pusher import Patience
 from perennial.delivery.records import CheckStep, ListKey
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.locks import hold
+from perennial.ledger.pushes import open_ids
 from perennial.ledger.runs import advance, get_run, last_run
 from perennial.pipeline.export.marking import marked, not_pushed, settle_files
 from perennial.pipeline.export.opened import keys_of, open_day, sizes_of
 from perennial.pipeline.export.pushing import push_list, write_list
 from perennial.targeting.config import load_targeting
+
+log = logging.getLogger("perennial")
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,12 @@ def reconcile(settings: Settings, options: Options | None = None) -> list[str]:
             try:
                 with hold(engine, f"{destination.name}/{list_name}") as lock:
                     found += settle_files(settings, engine, destination, list_name, lock.confirm)
-            except RetryableError:
-                continue
             except ContractViolation as error:
                 problems += error.problems
+            except PerennialError as error:
+                # Another process is at it, or the tool cannot be asked: the push of its list settles it, or tells.
+                log.info("%s/%s is left to its push: %s", destination.name, list_name, error)
+    InFlight(settings.home).sweep(open_ids(engine))
     if problems:
         raise ContractViolation(problems)
     return found
