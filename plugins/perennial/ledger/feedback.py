@@ -123,6 +123,16 @@ def nameless(engine: sa.Engine) -> Iterator[str]:
         yield from connection.execute(query).scalars()
 
 
+def bounced(engine: sa.Engine) -> list[tuple[str, str]]:
+    """(client_ref, address key) of every address that bounced for good."""
+    e = feedback_events.c
+    query = sa.select(e.client_ref, e.address_key).where(e.kind == "hard_bounce", e.client_ref.is_not(None)).distinct()
+    with engine.connect() as connection:
+        return [
+            (row.client_ref, row.address_key) for row in connection.execute(query.order_by(*query.selected_columns))
+        ]
+
+
 def counts(engine: sa.Engine) -> list[dict[str, Any]]:
     """By destination and kind: events, those by machines, without a client, without a list of ours, the newest."""
     e = feedback_events.c

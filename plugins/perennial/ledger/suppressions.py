@@ -69,3 +69,14 @@ def suppressed_among(engine: sa.Engine, refs: Collection[str], channel: str) -> 
             query = sa.select(s.client_ref).where(s.suppression_id.in_(last), s.action == "suppress")
             found.update(connection.execute(query).scalars())
     return sorted(found)
+
+
+def active(engine: sa.Engine, reason: str) -> set[tuple[str, str]]:
+    """Who is suppressed for this reason (client_ref, channel), by the newest word about her in the channel."""
+    s = suppressions.c
+    last = sa.select(sa.func.max(s.suppression_id)).group_by(s.client_ref, s.channel)
+    query = sa.select(s.client_ref, s.channel).where(
+        s.suppression_id.in_(last), s.action == "suppress", s.reason == reason
+    )
+    with engine.connect() as connection:
+        return {(row.client_ref, row.channel) for row in connection.execute(query)}

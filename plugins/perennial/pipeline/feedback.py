@@ -30,6 +30,7 @@ from perennial.delivery.feedback.consequences import judge_of
 from perennial.delivery.tools.records import FeedbackEvent
 from perennial.delivery.unsubscribe_links import Unsubscribe
 from perennial.ledger import feedback as ledger
+from perennial.ledger import suppressions
 from perennial.ledger.consents import consent_state
 from perennial.ledger.engine import open_ledger
 from perennial.ledger.feedback import Consequences, Event
@@ -148,11 +149,13 @@ class Intake:
         return True
 
     def settle(self) -> int:
-        """Give events that have no client yet the one who has the address by now; gives how many got one."""
+        """Give events that have no client yet the one who has the address by now; gives how many got one.
+
+        Whoever has another address than the one that bounced may be written to again.
+        """
         waiting = list(ledger.nameless(self.engine))
-        if not waiting:
-            return 0
         with self._book() as book:
+            self._lift(book)
             owners, records = book.find(waiting)
 
         def judge(event: Event) -> Consequences:
@@ -161,6 +164,29 @@ class Intake:
             return judge_of(channels, self.purposes, lambda one: _refs(one, owners, records))(event)
 
         return ledger.name_clients(self.engine, addresses.first_of(owners), self._today(), judge)
+
+    def _lift(self, book: _Known) -> None:
+        """End suppressions of clients whose bounced address was changed for another one."""
+        held = suppressions.active(self.engine, "hard_bounce")
+        if not held or book.published is None:
+            return
+        bounced: dict[str, set[str]] = {}
+        for client, key in ledger.bounced(self.engine):
+            bounced.setdefault(client, set()).add(key)
+        owners, _ = book.find(key for keys in bounced.values() for key in keys)
+        gone = [one for one, keys in bounced.items() if not any(one in owners.get(key, ()) for key in keys)]
+        reachable = addresses.reachable(book.published, gone)
+        records = book.records(reachable)
+        pairs = [
+            (ref, channel)
+            for client, refs in sorted(records.items())
+            for ref in refs
+            for channel in sorted(reachable[client])
+            if (ref, channel) in held
+        ]
+        suppressions.record(
+            self.engine, pairs, action="lift", reason="address_changed", known_on=self._today(), source="feedback"
+        )
 
     def _key(self, address: str) -> str:
         return addresses.address_key(self.settings.salt, address)

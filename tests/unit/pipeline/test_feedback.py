@@ -256,3 +256,18 @@ def test_L26_the_book_of_addresses_is_written_in_parts_and_finds_everyone_who_ha
     path = shop.private_dir / f"contacts-{run.run_id}.keys"
     assert path.stat().st_mode & 0o777 == 0o600
     assert b"example" not in path.read_bytes()
+
+
+def test_L9_whoever_has_another_address_than_the_one_that_bounced_may_be_written_to_again(tmp_path):
+    shop, run = made(tmp_path)
+    take_in(shop, told("hard_bounce"), told("hard_bounce", "c2"), told("complaint", "c3"))
+    Intake(shop).settle()
+    held = suppressed(open_ledger(shop), exports.AS_OF).column("client_id").to_pylist()
+    assert held == ["c1", "c2", "c3"]
+    corrected = [{**one, "email": "right@example.com"} if one["client_id"] in {"c1", "c3"} else one for one in PEOPLE]
+    exports.write_contacts(shop, run, corrected)
+    (shop.private_dir / f"contacts-{run.run_id}.keys").unlink()
+    Intake(shop).settle()
+    Intake(shop).settle()
+    held = suppressed(open_ledger(shop), exports.AS_OF).column("client_id").to_pylist()
+    assert held == ["c2", "c3"]

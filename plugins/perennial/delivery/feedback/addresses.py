@@ -57,6 +57,21 @@ def records(published: Published, client_ids: Iterable[str]) -> dict[str, tuple[
     return found
 
 
+def reachable(published: Published, client_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Of these clients those who have an address now, each with the channels that it serves."""
+    ids = sorted(set(client_ids))
+    if not ids:
+        return {}
+    published.register(_WANTED, pa.table({"client_id": pa.array(ids, pa.string())}))
+    has = "select client_id, email is not null as by_mail, phone is not null as by_phone"
+    rows = published.query(f"{has} from {CONTACTS} where client_id in (select client_id from {_WANTED})").to_pylist()
+    found = {}
+    for row in rows:
+        channels = [*(["email"] if row["by_mail"] else []), *(["sms", "call"] if row["by_phone"] else [])]
+        found[row["client_id"]] = frozenset(channels)
+    return found
+
+
 def _ascii(domain: str) -> str:
     try:
         return domain if domain.isascii() else domain.encode("idna").decode()
