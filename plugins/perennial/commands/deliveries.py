@@ -4,6 +4,8 @@ perennial deliveries unknown            rows of which nobody knows whether the t
 perennial deliveries settle LIST --as   say what became of them: accepted, or not_sent (the next export sends them)
 perennial deliveries rejects            the sheet of rejected rows: who (masked), why, what to mend, tried again or not
 perennial deliveries start LIST         begin the send of a list that was filled, once (tools that can)
+
+Each speaks JSON with --json.
 """
 
 from __future__ import annotations

@@ -183,8 +183,8 @@ def _fitting(rows: pa.RecordBatch, most: int | None) -> Iterator[pa.RecordBatch]
 
 def _bytes(rows: pa.RecordBatch) -> int:
     """About the size of the rows as JSON: Arrow's buffers, and what stands around each value."""
-    values = int(rows.nbytes)
-    return values + rows.num_rows * (_ROW_BYTES + _CELL_BYTES * rows.num_columns)
+    around = _ROW_BYTES + _CELL_BYTES * len(rows.schema.names)
+    return int(rows.nbytes + rows.num_rows * around)
 
 
 def _texts(rows: pa.RecordBatch, name: str) -> list[str]:
