@@ -1,5 +1,7 @@
 """What every destination must hold, whatever tool is behind it. A new destination adds one line to DESTINATIONS."""
 
+from contextlib import closing
+
 import pyarrow as pa
 import pytest
 
@@ -9,7 +11,7 @@ from factories.remote_places import s3_server, sftp_server
 from perennial.contracts.destinations import OutboxConfig as Destination
 from perennial.contracts.destinations import RemoteFilesConfig
 from perennial.core.connections import EnvironmentConnections
-from perennial.core.errors import PerennialError, RetryableError
+from perennial.core.errors import ContractViolation, PerennialError, PermanentError, RetryableError
 from perennial.delivery.destinations import KINDS
 from perennial.delivery.outbox import OutboxDestination
 from perennial.delivery.records import OUTCOMES
@@ -33,12 +35,12 @@ def _outbox(request, folder, **config):
     return OutboxDestination("tool", Destination(kind="outbox", channels=("email", "sms"), **config), folder / "outbox")
 
 
-def _remote(request, folder, kind, **config):
+def _remote(request, folder, kind, *, home=None, **config):
     server = request.getfixturevalue(kind)
     place = f"sftp://127.0.0.1/{folder.name}" if kind == "sftp" else f"s3://lists/{folder.name}"
     given = RemoteFilesConfig(kind=kind, channels=("email", "sms"), url=place, connection="taker", **config)
     connections = EnvironmentConnections({"AIRFLOW_CONN_TAKER": server.connection()})
-    return RemoteFolder("tool", given, connections, folder / "handed")
+    return RemoteFolder("tool", given, connections, (home or folder) / "handed")
 
 
 # Makes a destination on its own ground; made again on the same folder it is the same tool, after a restart of ours.
@@ -52,7 +54,11 @@ DESTINATIONS = {
 }
 
 
-@pytest.fixture(params=list(DESTINATIONS))
+# S3's requests are dear: by default it is tried by the tests of other machines below only.
+_PARAMS = [pytest.param(name, marks=[pytest.mark.slow] if name == "s3" else []) for name in DESTINATIONS]
+
+
+@pytest.fixture(params=_PARAMS)
 def made(request, tmp_path):
     return lambda: DESTINATIONS[request.param](request, tmp_path)
 
@@ -166,3 +172,93 @@ def test_a_destination_without_feedback_gives_none_and_keeps_the_cursor(made):
     feedback = made().pull_feedback({"since": 5})
     assert made().capabilities.feedback is False
     assert (list(feedback.batches), feedback.cursor) == ([], {"since": 5})
+
+
+# On other machines ---------------------------------------------------------------------------------------------------
+@pytest.fixture(params=["sftp", "s3"])
+def remote(request, tmp_path):
+    """Makes the destination; with another folder it is one whose home was lost."""
+    return lambda home=tmp_path: _remote(request, tmp_path, request.param, home=home)
+
+
+def there(destination):
+    """Everything that lies in the folder of the other machine."""
+    with closing(destination._open()) as system:
+        found = system.fs.find(system.root) if system.fs.exists(system.root) else []
+        return sorted(filter(None, (path.removeprefix(system.root).strip("/") for path in found)))
+
+
+def take_away(destination, only=""):
+    with closing(destination._open()) as system:
+        for path in system.fs.find(system.root):
+            if path.endswith(only):
+                system.fs.rm_file(path)
+        if only:
+            return
+        if system.has_folders:
+            system.fs.rmdir(f"{system.root}/2017-10-01/news__email")
+
+
+def test_L12_a_list_that_the_taker_fetched_and_deleted_before_it_was_marked_was_accepted(remote):
+    pushed = remote().push(change_set(["c1", "c2"]), nothing_to_confirm)
+    take_away(remote())
+    assert accepted_of(left_unmarked(remote())) == {pushed.list_id: ["c1", "c2"]}
+    with pytest.raises(PermanentError, match="there is such a list already"):
+        remote().push(change_set(["c1", "c2"]), nothing_to_confirm)
+    assert left_unmarked(remote(), marked={pushed.list_id}) == []
+
+
+def test_L12_a_list_that_the_taker_has_begun_to_clear_away_was_accepted(remote):
+    pushed = remote().push(change_set(["c1"]), nothing_to_confirm)
+    take_away(remote(), only="manifest.json")
+    assert accepted_of(left_unmarked(remote())) == {pushed.list_id: ["c1"]}
+
+
+def test_L12_a_list_is_read_back_from_the_other_machine_where_our_own_home_was_lost(remote, tmp_path):
+    pushed = remote().push(change_set(["c1", "c2"], rejected=1), nothing_to_confirm)
+    [found] = left_unmarked(remote(tmp_path / "a new home"))
+    assert (found.counts, told(found)) == (pushed.counts, told(pushed))
+
+
+def test_L12_what_was_sent_and_not_accepted_is_taken_away_there(remote):
+    def lost():
+        raise RetryableError("the lock was lost")
+
+    with pytest.raises(RetryableError):
+        remote().push(change_set(["c1"]), lost)
+    assert there(remote()) != []
+    assert left_unmarked(remote()) == []
+    assert there(remote()) == []
+
+
+def test_a_list_that_was_changed_there_before_it_was_marked_is_told_and_not_marked(remote):
+    remote().push(change_set(["c1"]), nothing_to_confirm)
+    with closing(remote()._open()) as system:
+        system.fs.pipe_file(f"{system.root}/2017-10-01/news__email/list.csv", b"other")
+    with pytest.raises(ContractViolation, match=r"list\.csv changed"):
+        left_unmarked(remote())
+
+
+def test_of_a_marked_list_no_client_stays_in_our_note(remote, tmp_path):
+    receipt = remote().push(change_set(["c1"]), nothing_to_confirm)
+    assert {path.name for path in receipt.path.iterdir()} == {
+        "about",
+        "accepted",
+        "keys.parquet",
+        "manifest.json",
+        "sent_as",
+    }
+    assert left_unmarked(remote(), marked={receipt.list_id}) == []
+    assert {path.name for path in receipt.path.iterdir()} == {"about", "accepted", "manifest.json", "sent_as"}
+    assert "c1@example.com" not in "".join(path.read_text() for path in receipt.path.iterdir())
+
+
+def test_L22_a_wrong_password_is_told_by_the_check_and_shown_nowhere(request, sftp, tmp_path):
+    given = RemoteFilesConfig(kind="sftp", channels=("email",), url="sftp://127.0.0.1/x", connection="taker")
+    wrong = sftp.connection().replace("correct horse", "a wrong secret")
+    made = RemoteFolder("tool", given, EnvironmentConnections({"AIRFLOW_CONN_TAKER": wrong}), tmp_path)
+    steps = {step.name: step for step in made.check()}
+    assert (steps["connect"].state, steps["encoding"].state) == ("failed", "passed")
+    assert "a wrong secret" not in repr(steps)
+    with pytest.raises(PermanentError):
+        made.push(change_set(["c1"]), nothing_to_confirm)

@@ -40,7 +40,8 @@ from perennial.delivery.records import (
 )
 
 _MAKING = ".making"
-_SENT_AS, _ABOUT = "sent_as", "about"  # in a note: the folder of a push; that all was sent, and became visible next
+# In a note: the folder of a push; that all was sent and became visible next; that it did.
+_SENT_AS, _ABOUT, _ACCEPTED = "sent_as", "about", "accepted"
 _RESTORE = "put the files back as they were; if nobody has used the list, remove its folder and it is written anew"
 
 
@@ -102,6 +103,7 @@ class RemoteFolder:
                 (folder / _ABOUT).touch(mode=0o600)
                 sync(folder)
                 self._accept(place, making, folder)
+                (folder / _ACCEPTED).touch(mode=0o600)
         finally:
             shutil.rmtree(making, ignore_errors=True)
         return self._receipt(folder)
@@ -180,6 +182,8 @@ class RemoteFolder:
     def _settled(self, system: RemoteSystem, list_id: str, folder: Path | None) -> Receipt | None:
         """What became of a list: its receipt, or None when it was not accepted, and is cleared away."""
         place = _Place(system, list_id, (folder / _SENT_AS).read_text(encoding="ascii") if folder else "")
+        if folder and (folder / _ACCEPTED).exists() and MANIFEST not in place.names():
+            return self._receipt(folder)  # the taker has begun to clear it away
         if place.is_accepted():
             return self._read_back(place, folder)
         if folder is None:
@@ -191,6 +195,8 @@ class RemoteFolder:
         return None
 
     def _read_back(self, place: _Place, folder: Path | None) -> Receipt | None:
+        if folder and not place.names():
+            return self._receipt(folder)  # the taker has fetched the files and left the folder
         manifest = place.manifest()
         if manifest.get("destination") != self._name:
             return None  # several destinations may share the folder
@@ -241,7 +247,7 @@ class _Place:
 
     def names(self) -> set[str]:
         """The files of the list."""
-        return {path.rsplit("/", 1)[-1] for path in _ls(self.system, self._target)}
+        return {path.rsplit("/", 1)[-1] for path in _files(self.system, self._target)}
 
     def is_accepted(self) -> bool:
         """Whether the list is there for everyone."""
@@ -249,7 +255,7 @@ class _Place:
 
     def is_left(self) -> bool:
         """Whether files that were sent lie there, of a list that is not accepted."""
-        return bool(_ls(self.system, self._sent))
+        return bool(_files(self.system, self._sent))
 
     def send(self, folder: Path) -> None:
         """Send the files, where nobody takes them for a list yet."""
@@ -336,14 +342,28 @@ def _forget(system: RemoteSystem, list_name: str) -> None:
 
 
 def _ls(system: RemoteSystem, path: str) -> list[str]:
+    return [name for name, _ in _entries(system, path)]
+
+
+def _files(system: RemoteSystem, path: str) -> list[str]:
+    return [name for name, is_file in _entries(system, path) if is_file]
+
+
+def _entries(system: RemoteSystem, path: str) -> list[tuple[str, bool]]:
+    """Names in a folder, and whether each is a file. Some S3 storage lists the folder itself as well, even empty."""
     try:
-        return sorted(str(name).rstrip("/") for name in system.fs.ls(path, detail=False))
+        found = [(str(info["name"]), info["type"] == "file") for info in system.fs.ls(path, detail=True)]
     except FileNotFoundError:
         return []
+    return sorted(
+        (name.rstrip("/"), is_file and not name.endswith("/"))
+        for name, is_file in found
+        if name.rstrip("/") != path.rstrip("/")
+    )
 
 
 def _rm(system: RemoteSystem, folder: str) -> None:
-    for path in _ls(system, folder):
+    for path in _files(system, folder):
         system.fs.rm_file(path)
     if system.has_folders and system.fs.exists(folder):
         system.fs.rmdir(folder)
