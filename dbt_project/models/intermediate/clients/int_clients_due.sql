@@ -4,6 +4,7 @@
 {% set named = ref('int_clients_changed') %}
 {% set touches_changed, contacts = source('raw', 'touches_changed'), ref('fct_campaign_contacts') %}
 {% set identified, visits = ref('int_clients_identified'), ref('fct_touches') %}
+{% set told = ref('stg_delivery__feedback') %}
 {% if not execute %}{% for name in measured_edges() %}{% do ref(name) %}{% endfor %}{% endif %}
 {% if is_change() %}
 with
@@ -25,7 +26,7 @@ happened as (
         and ({{ moved(business_date('happened_at'), [0]) }})
     union all
     -- What tools told us is known by its own day, whenever it happened.
-    select client_ref from {{ ref('stg_delivery__feedback') }}
+    select client_ref from {{ told }}
     where known_on >= {{ date_literal(var('previous_as_of')) }} or {{ moved(business_date('happened_at'), [0]) }}
 ),
 
