@@ -1,4 +1,4 @@
-"""The models of config/segments, config/campaigns, config/policy.yml and config/destinations.yml."""
+"""The models of config/segments and config/campaigns."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from perennial.core.settings import Frozen
 
 __all__ = [
     "Campaign",
-    "Destination",
-    "DestinationsFile",
     "ExpectedValue",
     "Offer",
     "Outcome",
@@ -121,20 +119,3 @@ class Campaign(Frozen):
         if not channels:
             raise ValueError("the card has no channel; name at least one channel, as in [email]")
         return channels
-
-
-class Destination(Frozen):
-    """Where lists go. `outbox` writes files below the home folder's outbox."""
-
-    kind: Literal["outbox"]
-    channels: tuple[Channel, ...]
-    formats: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    encoding: str = "utf-8"
-
-
-class DestinationsFile(Frozen):
-    """config/destinations.yml."""
-
-    version: Literal[1]
-    destinations: dict[Slug, Destination]
