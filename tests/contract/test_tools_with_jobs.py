@@ -33,6 +33,25 @@ def _states(told):
     return {name: one.state for name, one in told.items()}
 
 
+# All three ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["sendgrid", "klaviyo", "resend"])
+def test_L9_a_push_reads_only_who_withdrew_after_the_callers_cursor_and_refuses_them(on, name):
+    bench = on(name)
+    where = bench.prepared()
+    bench.emulator.give("before@example.com", withdrew="complaint")
+    cursor = bench.drain(bench.tool.withdrawals, {})[1]
+    bench.emulator.tick(minutes=1)
+    bench.emulator.give("after@example.com", withdrew="hard_bounce")
+    listings, tool = bench.emulator.calls["GET /contacts"], bench.another()
+    tool.go_on_from(cursor)
+    told = bench.push("add", [contact("after"), contact("fine")], where, tool)
+    assert (told["after"].code, told["fine"].state) == ("bounced_in_tool", "accepted")
+    assert bench.emulator.calls["GET /contacts"] == listings  # Resend's whole list of contacts is not read again
+    first = bench.another()
+    first.go_on_from({})  # nobody has read anything yet
+    assert bench.push("add", [contact("before")], where, first)["before"].code == "complained_in_tool"
+
+
 # SendGrid -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("form", ["csv", "json", "lines", "gzip"])
 @pytest.mark.parametrize("action", ["add", "update"])
@@ -96,6 +115,13 @@ def test_a_sendgrid_field_of_another_type_is_told_and_text_takes_everything(on):
     assert bench.emulator.people["c1@example.com"].fields == {"note": "7"}
     with pytest.raises(ConfigError, match="is a Number in SendGrid"):
         bench.run(bench.tool.prepare(_target(("points", "VARCHAR"))))
+
+
+@pytest.mark.parametrize("field", ["created_at", "with space", "9th", "x" * 101, "prénom"])
+def test_a_field_that_sendgrid_cannot_have_is_told(on, field):
+    bench = on("sendgrid")
+    with pytest.raises(ConfigError, match="field"):
+        bench.run(bench.tool.prepare(_target((field, "VARCHAR"))))
 
 
 def test_sendgrids_own_fields_go_as_its_own_and_their_lengths_are_told(on):

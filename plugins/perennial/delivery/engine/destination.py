@@ -40,6 +40,7 @@ from perennial.delivery.tools.records import ListTarget, RemoteList
 from perennial.ledger import pushes
 from perennial.ledger.deliveries import ListRecord
 from perennial.ledger.engine import open_ledger
+from perennial.ledger.feedback import cursor_of
 from perennial.ledger.runs import last_run
 
 _T = TypeVar("_T")

@@ -246,6 +246,10 @@ class Klaviyo:
         """Profiles that are suppressed for e-mail marketing, and those who left a single list, by their moment."""
         return self._withdrew.pages(cursor)
 
+    def go_on_from(self, cursor: Mapping[str, Any]) -> None:
+        """See `RemembersWithdrawals`."""
+        self._withdrew.go_on_from(cursor)
+
     async def _withdrawals(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
         told = dict(cursor)
         for place in ("suppression", "list_suppressions"):

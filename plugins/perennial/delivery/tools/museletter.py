@@ -224,6 +224,10 @@ class Museletter:
         """Suppressed addresses (bounced, complained, by hand) and who unsubscribed from the list."""
         return self._withdrew.pages(cursor)
 
+    def go_on_from(self, cursor: Mapping[str, Any]) -> None:
+        """See `RemembersWithdrawals`."""
+        self._withdrew.go_on_from(cursor)
+
     async def _withdrawals(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
         told = dict(cursor)
         since = Since(cursor.get("suppressions"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from perennial.delivery.records import CheckStep, Description
 from perennial.delivery.tools.records import (
@@ -95,4 +95,13 @@ class StartsSends(Protocol):
 
         Raises like every call of a Tool; OutcomeUnknown when it may have begun.
         """
+        ...
+
+
+@runtime_checkable
+class RemembersWithdrawals(Protocol):
+    """A tool that would take whoever is handed in: its connector reads who withdrew there, and refuses their rows."""
+
+    def go_on_from(self, cursor: Mapping[str, Any]) -> None:
+        """Read no more than what came after `cursor` (of `withdrawals`): who withdrew before is not handed in."""
         ...

@@ -260,6 +260,10 @@ class Resend:
         """Suppressions since the cursor, who unsubscribed by a broadcast, and contacts that are unsubscribed."""
         return self._withdrew.pages(cursor)
 
+    def go_on_from(self, cursor: Mapping[str, Any]) -> None:
+        """See `RemembersWithdrawals`."""
+        self._withdrew.go_on_from(cursor)
+
     def _all_withdrawals(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
         more = unsubscribed_contacts if self._config.reads_contacts else unsubscribed_by_broadcasts
         return withdrawn(self._api, cursor, more)

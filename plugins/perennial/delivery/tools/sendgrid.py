@@ -6,6 +6,7 @@ does not say and we assume: a job's error file is CSV, a JSON array or JSON line
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from perennial.contracts.destinations import SendgridConfig
 from perennial.core import clock
 from perennial.core.connections import ConnectionStore
-from perennial.core.errors import PermanentError, Problem
+from perennial.core.errors import ConfigError, PermanentError, Problem
 from perennial.delivery.records import CheckStep, Description
 from perennial.delivery.tools.accounts import base_url, secret
 from perennial.delivery.tools.asking import (
@@ -47,6 +48,7 @@ from perennial.delivery.tools.withdrew import Since, Withdrew
 
 _HOME = "https://api.sendgrid.com"
 _NOT_FOUND = 404
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _SEARCHED, _PAGE = 100, 500
 _LONGEST_NAME, _LONGEST_TEXT = 100, 1_000
 # Own text lengths of the fields that SendGrid brings (ContactRequest of the specification).
@@ -137,7 +139,7 @@ class SendGrid:
         """The list of that title and the custom fields, made where they are missing."""
         if len(target.title) > _LONGEST_NAME:
             fix = "shorten the id of the campaign"
-            raise PermanentError(Problem(f"destination {self._name}", "the list's title is too long", fix))
+            raise ConfigError(Problem(f"destination {self._name}", "the list's title is too long", fix))
         ids = await self._field_ids(target.fields)
         return RemoteList(target.title, {"list": await self._list_id(target.title), **ids})
 
@@ -173,6 +175,9 @@ class SendGrid:
             if name.lower() in reserved:
                 raise unknown_field(self._name, name, "is SendGrid's own and cannot be set", "name another one")
             kind = _kind_of(sql_type)
+            if not _NAME.fullmatch(name):
+                why = "is not of letters, digits and _ (at most 100, no digit first)"
+                raise unknown_field(self._name, name, why, "map it under fields in config/destinations.yml")
             have = custom.get(name.lower())
             if have is None:
                 body = {"name": name, "field_type": kind}
@@ -304,6 +309,10 @@ class SendGrid:
     def withdrawals(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
         """Global unsubscribes, bounces, spam reports, invalid addresses, and those who left an unsubscribe group."""
         return self._withdrew.pages(cursor)
+
+    def go_on_from(self, cursor: Mapping[str, Any]) -> None:
+        """See `RemembersWithdrawals`."""
+        self._withdrew.go_on_from(cursor)
 
     async def _withdrawals(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
         told = dict(cursor)

@@ -49,6 +49,11 @@ class Withdrew:
             yield page, after
         self._cursor = last
 
+    def go_on_from(self, cursor: Mapping[str, Any]) -> None:
+        """Who withdrew before `cursor` need not be read: whoever calls knows them, and hands none of them in."""
+        if cursor:
+            self._cursor = dict(cursor)
+
     async def refuse(self, rows: SortedRows) -> str:
         """Read what is new, and refuse the rows of those who withdrew; what `recall` needs to refuse the same again."""
         pull = self._pull if self._cursor is None else self._light
