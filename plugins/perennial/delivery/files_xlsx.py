@@ -1,6 +1,6 @@
 """Rows as a workbook: text as text (also what looks like a number or a formula), dates as dates, numbers as numbers.
 
-Written row by row (xlsxwriter, constant memory); no clock says anything in it: equal rows give equal bytes (L2).
+Written row by row (xlsxwriter in constant memory). No clock says anything in it: equal rows give equal bytes (L2).
 """
 
 from __future__ import annotations

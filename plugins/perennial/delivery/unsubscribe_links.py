@@ -124,7 +124,8 @@ def _read(payload: bytes) -> Unsubscribe | None:
         parts = json.loads(payload)
         if len(parts) != _FIELDS or not all(isinstance(part, str) for part in parts):
             return None
-        return Unsubscribe(*parts[:-1], as_of=date.fromisoformat(parts[-1]))
+        client_id, channel, purpose, campaign_id, as_of = parts
+        return Unsubscribe(client_id, channel, purpose, campaign_id, date.fromisoformat(as_of))
     except (ValueError, TypeError):
         return None
 
