@@ -87,7 +87,10 @@ class Answer:
 
 
 def ask(engine: sa.Engine, question: Question) -> Question:
-    """Write a question down; asked again it keeps its moment and its end. Gives it as it stands."""
+    """Write a question down; asked again it keeps its moment and its end, unless it was answered since.
+
+    Then it is a new question: the answer has ended, or the list has outgrown it. Gives it as it stands.
+    """
     q = approval_requests.c
     same = sa.and_(q.campaign_id == question.campaign_id, q.channel == question.channel, q.as_of == question.as_of)
     values = {**question.__dict__, "why": list(question.why)}
@@ -96,9 +99,18 @@ def ask(engine: sa.Engine, question: Question) -> Question:
         if found is None:
             connection.execute(sa.insert(approval_requests).values(**values))
             return question
-        values |= {"asked_at": found.asked_at, "expires_at": found.expires_at}
+        if not _is_answered(connection, question, found.asked_at):
+            question = replace(question, asked_at=found.asked_at, expires_at=found.expires_at)
+        values |= {"asked_at": question.asked_at, "expires_at": question.expires_at}
         connection.execute(sa.update(approval_requests).where(same).values(**values))
-    return replace(question, asked_at=found.asked_at, expires_at=found.expires_at)
+    return question
+
+
+def _is_answered(connection: sa.Connection, question: Question, asked_at: datetime) -> bool:
+    a = approval_answers.c
+    same = sa.and_(a.campaign_id == question.campaign_id, a.channel == question.channel, a.as_of == question.as_of)
+    query = sa.select(sa.literal(1)).where(same, a.answered_at >= asked_at).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def questions(engine: sa.Engine, *, as_of: date | None = None) -> list[Question]:

@@ -213,6 +213,22 @@ def test_the_first_list_to_a_new_tool_waits_for_a_person(made):
     assert approvals.questions(engine) == []
 
 
+def test_a_list_that_outgrew_its_approval_is_asked_about_again(made, monkeypatch):
+    card = published.card("news", merge_fields=["first_name"], approval="required")
+    settings, run, tool = made(None, IDS, card)
+    engine = open_ledger(settings)
+    monkeypatch.setenv("PERENNIAL_CLOCK", "2017-10-01T09:00:00+00:00")
+    export(settings, run)
+    said = approvals.Answer("news", "email", run.as_of, "kept", "approved", 11, {}, "eleven", "ann", "cli")
+    approvals.answer(engine, said, hours=24)
+    assert approvals.questions(engine) == []
+    monkeypatch.setenv("PERENNIAL_CLOCK", "2017-10-01T10:00:00+00:00")
+    assert export(settings, run)[0].reasons == {"awaits_approval": 12}
+    [question] = approvals.questions(engine)
+    assert question.asked_at == datetime(2017, 10, 1, 10)
+    assert tool.calls() == []
+
+
 def test_a_refused_list_and_one_that_nobody_answered_are_not_sent(made, monkeypatch):
     card = published.card("news", merge_fields=["first_name"], approval="required")
     settings, run, tool = made(None, IDS, card)
