@@ -21,3 +21,15 @@
 {%- macro longest_term_days() -%}
     36525
 {%- endmacro -%}
+
+{#- CTE `services`: by client the earliest end, on the date or later, of a term that was bought. -#}
+{%- macro services_ending(matrix) -%}
+services as (
+    select
+        client_id,
+        min(next_due_on) as service_ends_on
+    from {{ matrix }}
+    where due_by = 'term' and next_due_on >= {{ as_of() }}
+    group by client_id
+)
+{%- endmacro -%}

@@ -188,7 +188,7 @@ def _shipped(folder: Path):
 def test_the_shipped_cards_cover_what_the_shop_needs():
     targeting = load_targeting(_shipped(REPOSITORY / "config"))
     cards = {campaign.id: campaign for campaign in targeting.campaigns}
-    assert set(cards) == {"anniversary", "bring_a_friend", "cross_sell", "newsletter", "retention", "win_back"}
+    assert {"anniversary", "bring_a_friend", "cross_sell", "newsletter", "retention", "win_back"} < set(cards)
     assert {"sun", "wed"} <= set(cards["newsletter"].schedule.weekdays or ())
     assert cards["newsletter"].nature == "informational"
     assert cards["anniversary"].schedule.anniversary_of == "signed_up_on"

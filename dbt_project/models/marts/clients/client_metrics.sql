@@ -27,14 +27,7 @@ deals as (
     group by client_id
 ),
 
-services as (
-    select
-        client_id,
-        min(next_due_on) as service_ends_on
-    from {{ ref('client_product_matrix') }}
-    where due_by = 'term' and next_due_on >= {{ as_of() }}
-    group by client_id
-),
+{{ services_ending(ref('client_product_matrix')) }},
 
 offered as (
     select count(distinct {{ product_line() }}) as lines_offered from {{ ref('dim_products') }}
