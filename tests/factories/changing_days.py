@@ -19,6 +19,9 @@ AnyWarehouse = Warehouse | PostgresWarehouse
 COMPARED = ("intermediate", "marts", "private")
 CHANGES_ALONE = ("_changed", "int_clients_due")  # of one change: in a full build they are empty
 Delivered = tuple[str, str, str, date]  # campaign, client id, channel, date of a list that was accepted
+Told = tuple[
+    str, str, str, bool, str, date | None, date
+]  # event, kind, moment, by a machine, client, list's date, known on
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Day:
     added: Raw
     joined: Mapping[str, str]  # client key -> the client key that it is joined to
     delivered: Sequence[Delivered] = ()  # of lists of earlier days too: some are marked late
+    told: Sequence[Told] = ()  # what tools tell of messages, of earlier days too
 
 
 @dataclass
@@ -38,6 +42,7 @@ class ChangedWarehouse:
     warehouse: AnyWarehouse
     known: Raw = field(default_factory=Raw)
     delivered: list[Delivered] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     previous: date | None = None
     unfinished: Raw = field(default_factory=Raw)  # rows of a change that came to no end
 
@@ -57,6 +62,7 @@ class ChangedWarehouse:
         self.known = self.known.joined(day.added)
         self.unfinished = self.unfinished.joined(day.added)
         self._deliver(day.delivered)
+        self._tell(day.told)
         self._join(day.joined)
         given = {"previous_as_of": str(self.previous)}
         return self.warehouse.dbt("run", day.as_of.isoformat(), "--select", f"+{after}", **given)
@@ -64,6 +70,7 @@ class ChangedWarehouse:
     def _done(self, day: Day, command: str, *options: str, **variables: Any) -> dict[str, str]:
         self.known = self.known.joined(day.added)
         self._deliver(day.delivered)
+        self._tell(day.told)
         self._join(day.joined)
         without = ["--exclude-resource-type", "unit_test"] if command == "build" else []
         statuses = self.warehouse.dbt(command, day.as_of.isoformat(), *options, *without, **variables)
@@ -76,8 +83,17 @@ class ChangedWarehouse:
     def _deliver(self, delivered: Sequence[Delivered]) -> None:
         self.delivered += delivered
         for campaign, client_id, channel, day in delivered:
-            row = f"'{campaign}', '{client_id}', '{channel}', date '{day}', 'add', 'accepted'"
+            row = f"'{campaign}', '{client_id}', '{channel}', date '{day}', 'add', 'accepted', 'outbox', null"
             self._change_raw(f"insert into raw.ledger_deliveries values ({row})")
+
+    def _tell(self, told: Sequence[Told]) -> None:
+        self.told += told
+        for event, kind, moment, by_machine, client_id, listed_on, known_on in told:
+            listed = f"date '{listed_on}'" if listed_on else "null"
+            row = f"'tool', '{event}', '{kind}', timestamp '{moment}', 'email', '{client_id}', 'list', {listed}"
+            self._change_raw(
+                f"insert into raw.ledger_feedback values ({row}, 'm-{event}', {by_machine}, date '{known_on}')"
+            )
 
     def _join(self, joined: Mapping[str, str]) -> None:
         pairs = {**{to: to for to in joined.values()}, **joined}
@@ -93,7 +109,7 @@ class ChangedWarehouse:
 
     def known_on(self, last: Day) -> Day:
         """Everything that came until the last day, as one: what the rebuild is made of."""
-        return Day(last.as_of, self.known, last.joined, self.delivered)
+        return Day(last.as_of, self.known, last.joined, self.delivered, self.told)
 
     @property
     def _raw_file(self) -> str:

@@ -24,7 +24,8 @@ create table raw.ledger_batches (
 );
 create table raw.ledger_runs (as_of date, revision bigint, batch_ids varchar);
 create table raw.ledger_deliveries (
-    campaign_id varchar, client_id varchar, channel varchar, as_of date, action varchar, state varchar
+    campaign_id varchar, client_id varchar, channel varchar, as_of date, action varchar, state varchar,
+    destination varchar, reason varchar
 );
 create table raw.ledger_feedback (
     destination varchar, event_id varchar, kind varchar, happened_at timestamp, channel varchar, client_ref varchar,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from factories.changing_days import Day
+from factories.changing_days import Day, Told
 from factories.dbt_warehouse import NAMESPACE, Raw
 from perennial.core.ids import client_ref
 
@@ -36,7 +36,8 @@ def random_days(seed: int, days: int = 4, orders: int = 40, worlds: int = 1) -> 
             raw = raw.joined(history.day(as_of, orders if number == 0 else chance.randrange(0, orders // 3)))
             joined |= history.join()
             delivered += history.deliver(as_of)
-        made.append(Day(as_of, raw, joined, delivered))
+        told = [one for history in histories for one in history.told_of(as_of)]
+        made.append(Day(as_of, raw, joined, delivered, told))
         as_of += timedelta(days=chance.choice([0, 1, 1, 1, 2, 7, 30, 40]))
     return made
 
@@ -78,6 +79,20 @@ class _History:
         """Who was put on a list on an earlier day, known now: campaign, client, channel, day."""
         days = [as_of - timedelta(days=days) for days in (0, 1, 1, 5, 90) if self.chance.random() < 0.2]
         return [("list", client_ref(NAMESPACE, self.world + self.chance.choice(CLIENTS)), "email", day) for day in days]
+
+    def told_of(self, as_of: date) -> list[Told]:
+        """What a tool tells on the date of messages of other days; its own chance leaves the rest as it was."""
+        chance = random.Random(f"{self.world}{as_of}{self.batch}")
+        found: list[Told] = []
+        for number in range(chance.randrange(4)):
+            moment = as_of - timedelta(days=chance.choice([0, 1, 3, 20, 95, 370]))
+            listed_on = chance.choice([None, moment, moment - timedelta(days=2)])
+            kind = chance.choice(["open", "click", "delivered", "hard_bounce", "soft_bounce", "unsubscribe"])
+            client = client_ref(NAMESPACE, self.world + chance.choice(CLIENTS))
+            event = f"{self.world}{as_of}-{self.batch}-{number}"
+            hour = f"{moment} {chance.randrange(24):02d}:30:00"
+            found.append((event, kind, hour, chance.random() < 0.3, client, listed_on, as_of))
+        return found
 
     def _orders(self, raw: Raw, as_of: date, orders: int) -> None:
         day = self._delivered_on(as_of)
