@@ -68,20 +68,24 @@ client_departments_365d as (
         ) as bought_180d,
         min(case when facts.orders > 0 and {{ stands_on_date('facts') }} then facts.ordered_on end) as first_on,
         max(case when facts.orders > 0 and {{ stands_on_date('facts') }} then facts.ordered_on end) as last_on,
-        count(distinct case when facts.orders > 0 and {{ stands_on_date('facts') }} then facts.ordered_on end) as days
+        sum(case when {{ stands_on_date('facts') }} then facts.orders else 0 end) as purchases
     from {{ client_facts('int_client_department_days') }} as facts
     inner join dates on facts.ordered_on <= dates.as_of_date and facts.ordered_on > dates.as_of_date - 365
     group by facts.client_id, dates.as_of_date, facts.department
 ),
 
--- Left: bought from on three days or more, and since the last of them the client has been ordering elsewhere for four
--- weeks at least and for more than twice the usual time between them.
+-- Left: bought from in three orders or more, on several days, and since the last of them the client has been ordering
+-- elsewhere for four weeks at least and for more than twice the mean time between them. Orders are counted and not their
+-- days: that would cost as much again as all the rest of this statement.
 client_departments_left as (
     select
         bought.*,
         coalesce(
-            bought.days >= 3 and orders.last_order_on - bought.last_on >= 28
-            and (orders.last_order_on - bought.last_on) * (bought.days - 1) > 2 * (bought.last_on - bought.first_on),
+            bought.purchases >= 3
+            and bought.last_on > bought.first_on
+            and orders.last_order_on - bought.last_on >= 28
+            and (orders.last_order_on - bought.last_on) * (bought.purchases - 1)
+            > 2 * (bought.last_on - bought.first_on),
             false
         ) as is_left
     from client_departments_365d as bought
@@ -97,8 +101,8 @@ departments as (
         {{ ratio('max(greatest(bought_180d, 0))', 'sum(greatest(bought_180d, 0))') }} as top_department_share_180d,
         {{ largest('department', 'revenue_365d', 'revenue_365d > 0') }} as main_department_365d,
         count(case when is_left then 1 end) as left_departments_365d,
-        {{ ratio('sum(case when is_left then greatest(revenue_365d, 0) else 0 end)', 'sum(greatest(revenue_365d, 0))') }}
-            as left_department_share_365d,
+        {{ ratio('sum(case when is_left then greatest(revenue_365d, 0) else 0 end)',
+                 'sum(greatest(revenue_365d, 0))') }} as left_department_share_365d,
         {{ largest('department', 'revenue_365d', 'is_left and revenue_365d > 0') }} as left_department_365d
     from client_departments_left
     group by client_id, as_of_date
