@@ -29,7 +29,7 @@ def run_days(home: Path, days: int) -> None:
             continue
         land = ("--until", str(day)) if day == FIRST else ("--day", str(day))
         perennial(home, "land", *land)
-        say(f"{day}: {perennial(home, 'run').cpu:.1f} CPU seconds")
+        say(f"{day}: {perennial(home, 'run', '--as-of', str(day)).cpu:.1f} CPU seconds")
 
 
 def main() -> None:
