@@ -167,7 +167,7 @@ def test_an_artefact_that_is_gone_stops_the_day(trained, tmp_path):
 
 def test_drifted_features_make_training_due_and_the_same_ones_do_not(trained):
     (card,) = trained.cards
-    earlier = UNTIL - timedelta(days=9)
+    earlier = UNTIL - timedelta(days=6)
     older = {**card.card, "trained_as_of": earlier.isoformat()}
     trained.altered(card=older, trained_as_of=earlier, model_version="older")
     assert "churn_risk: not due" in trained.train().notes
