@@ -47,7 +47,9 @@ async def _serve(latency: float) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+                length = next(
+                    int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+                )
                 await reader.readexactly(length)
                 if latency:
                     await asyncio.sleep(latency)
@@ -99,7 +101,8 @@ def _peak() -> float:
 
 def _body() -> bytes:
     people = [
-        {"email": f"c{n:015x}@example.com", "fields": {"first_name": f"First {n}", "offer_code": "TEN"}} for n in range(BATCH)
+        {"email": f"c{n:015x}@example.com", "fields": {"first_name": f"First {n}", "offer_code": "TEN"}}
+        for n in range(BATCH)
     ]
     return json.dumps(people).encode()
 

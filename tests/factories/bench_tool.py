@@ -21,7 +21,10 @@ from perennial.delivery.tools.records import (
 )
 
 _SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("client_id", "action", "client_key", "email", "first_name", "offer_code", "row_hash")]
+    [
+        (name, pa.string())
+        for name in ("client_id", "action", "client_key", "email", "first_name", "offer_code", "row_hash")
+    ]
 )
 _BATCH_ROWS = 50_000
 
