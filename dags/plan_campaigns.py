@@ -2,8 +2,8 @@
 
 ## What
 First the effect of every campaign against its control group: revenue, margin, orders, with intervals and a plain
-verdict. Then segments and campaign cards from config/: eligibility, consent, caps over all channels, one best use of each
-client's contacts by expected value, and control groups by salted hash. Every candidate gets one outcome: target,
+verdict. Then segments and campaign cards from config/: eligibility, consent, caps over all channels, one best use of
+each client's contacts by expected value, and control groups by salted hash. Every candidate gets one outcome: target,
 control, or refused by a named rule.
 
 ## When

@@ -94,7 +94,16 @@ def _basket(household: int, day: date, chance: random.Random) -> list[list[objec
 
 def _product(number: int) -> list[object]:
     department = DEPARTMENTS[number % 6]
-    return [number, f"{department} {number}", department, f"category {number % 12}", "National", number % 5, "1 EA", None]
+    return [
+        number,
+        f"{department} {number}",
+        department,
+        f"category {number % 12}",
+        "National",
+        number % 5,
+        "1 EA",
+        None,
+    ]
 
 
 def _household(number: int, day: date) -> list[object]:

@@ -18,7 +18,13 @@ KIND = "mailchimp"  # the kind that the tool stands for
 DESTINATIONS = {
     "version": 1,
     "destinations": {
-        "kept": {"kind": KIND, "channels": ["email"], "connection": "kept", "list_id": "l1", "fields": {"first_name": "FNAME"}},
+        "kept": {
+            "kind": KIND,
+            "channels": ["email"],
+            "connection": "kept",
+            "list_id": "l1",
+            "fields": {"first_name": "FNAME"},
+        },
         "outbox": {"kind": "outbox", "channels": ["sms", "call", "account_manager"]},
     },
 }
@@ -53,6 +59,8 @@ def planned(settings: Settings, ids: Sequence[str], *campaigns: str, **more: Any
     """A planned day: everybody is a target of each campaign."""
     people = [exports.person(one) for one in ids]
     targets = [
-        exports.target(name, one, value=float(place)) for name in campaigns or ("news",) for place, one in enumerate(ids)
+        exports.target(name, one, value=float(place))
+        for name in campaigns or ("news",)
+        for place, one in enumerate(ids)
     ]
     return exports.planned_day(settings, people, targets, **more)

@@ -240,7 +240,9 @@ def test_L22_a_replaced_refresh_token_outlives_the_process_and_is_in_no_file_in_
         [kept] = (tmp_path / "state").glob("*.tokens")
         assert kept.stat().st_mode & 0o777 == 0o600
         # whole words: two letters are in random bytes now and then
-        assert not [word for word in (b"the newer grant", b"the access token", b"refresh_token") if word in kept.read_bytes()]
+        assert not [
+            word for word in (b"the newer grant", b"the access token", b"refresh_token") if word in kept.read_bytes()
+        ]
         with pytest.raises(ConfigError, match=r"no token was given: 400 \(invalid_grant\)"):
             asking(tmp_path, *people, connection={**who, "extra": {"refresh_token": "r9"}}).fetch()
 

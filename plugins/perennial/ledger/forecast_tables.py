@@ -1,4 +1,4 @@
-"""The ledger's table of forecasts: what was expected of a campaign on its first day, to be held beside what it earned."""
+"""The ledger's table of forecasts: what was expected of a campaign on its first day, beside what it earned."""
 
 from __future__ import annotations
 

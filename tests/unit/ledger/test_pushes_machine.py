@@ -47,9 +47,17 @@ class Pushes(RuleBasedStateMachine):
         rows = data.draw(st.lists(st.sampled_from(sorted(self.waiting)), min_size=1, max_size=4, unique=True))
         name = f"chunk{self.numbers}"
         self.numbers += 1
-        values = {"destination": "kept", "list_id": LIST, "list_name": "news__email", "nth": self.numbers, "action": "add"}
+        values = {
+            "destination": "kept",
+            "list_id": LIST,
+            "list_name": "news__email",
+            "nth": self.numbers,
+            "action": "add",
+        }
         keys = [[one, f"hash-{one}"] for one in rows]
-        chunk = pushes.new_chunk(chunk_id=name, size=len(rows), client_keys=keys, place={"title": "t", "ids": {}}, **values)
+        chunk = pushes.new_chunk(
+            chunk_id=name, size=len(rows), client_keys=keys, place={"title": "t", "ids": {}}, **values
+        )
         assert pushes.begin_chunk(self.engine, chunk) == 1
         self.waiting -= set(rows)
         self.flying[name] = rows
@@ -119,7 +127,11 @@ class Pushes(RuleBasedStateMachine):
     def the_sum_is_right_and_every_row_has_its_outcome(self):
         record = pushes.read_list(self.engine, LIST)
         counted = Counter(self.outcome.values())
-        assert (record.sent, record.rejected, record.skipped) == (counted["accepted"], counted["rejected"], self.skipped)
+        assert (record.sent, record.rejected, record.skipped) == (
+            counted["accepted"],
+            counted["rejected"],
+            self.skipped,
+        )
         assert record.sent + record.rejected + record.skipped + record.pending == record.size == len(IDS)
         waits = len(self.waiting) + sum(map(len, self.flying.values()))
         assert sum(record.reasons.get(code, 0) for code in (pushes.WAITING, "in_progress")) == waits

@@ -1,5 +1,6 @@
--- What tools report of each message (in files, or back to us from where we handed it over), and what we handed over before the business date and was accepted: a rerun of a
--- day must not see its own lists (L2). A tool that sends what we hand over has a row of its own for it.
+-- What tools report of each message (in files, or back to us from where we handed it over), and what we handed over
+-- before the business date and was accepted: a rerun of a day must not see its own lists (L2). A tool that sends what
+-- we hand over has a row of its own for it.
 {% set kinds = [
     'sent', 'delivered', 'opened', 'clicked', 'replied', 'bounced', 'unsubscribed', 'complained',
 ] %}

@@ -1,11 +1,16 @@
--- Rows of lists that a destination did not take, or of which nobody knows, before the business date (L2, L15). Who it is
--- stands in no column but the client's id and key: the sheet of `perennial deliveries rejects` shows the address masked.
+-- Rows of lists that a destination did not take, or of which nobody knows, before the business date (L2, L15). Who it
+-- is stands in no column but the client's id and key: the sheet of `perennial deliveries rejects` masks the address.
 with
 
 rejected as (
     select
         *,
-        replace(coalesce(reason, 'the tool may have taken the row, and cannot be asked; look in the tool; waits for a person'), '; ', chr(31)) as parts
+        replace(
+            coalesce(
+                reason, 'the tool may have taken the row, and cannot be asked; look in the tool; waits for a person'
+            ),
+            '; ', chr(31)
+        ) as parts
     from {{ source('raw', 'ledger_deliveries') }}
     where as_of < {{ as_of() }} and state in ('rejected', 'unknown')
 ),
