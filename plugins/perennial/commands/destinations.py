@@ -2,6 +2,8 @@
 
 perennial destinations list   what config/destinations.yml names, with its channels and its webhook
 perennial destinations check  named steps (reachable, key, right to write, list, fields), each with how to mend it
+
+Each speaks JSON with --json.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 perennial feedback pull    ask every tool, or one, who withdrew and what recipients did since the last time
 perennial feedback status  events by tool and kind, and when each tool was asked last
+
+Each speaks JSON with --json.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def test_land_a_day_of_the_demo_shop_tells_what_is_generated_and_lands_nothing_t
 def test_land_history_until_a_date(perennial, settings):
     outcome = perennial("land", "--until", "2017-01-03")
     assert outcome.code == 0
-    assert outcome.out.startswith("10 files landed in ")
+    assert outcome.out.startswith("11 files landed in ")
     assert len(list(settings.landing.glob("shop/sales_*.csv.gz"))) == 3
 
 

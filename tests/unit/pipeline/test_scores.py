@@ -103,10 +103,8 @@ def test_L6_without_a_former_model_a_refused_one_stops_what_stands_on_it_and_not
     assert any(note.startswith(f"churn_risk: {told}") for note in report.notes)
     assert trained.scored().num_rows == 0
     notes = plan(trained.settings, trained.run).notes
-    assert (
-        "retention: no churn_risk and no value_90d of 2017-10-01, so its candidates are refused (score_missing)"
-        in notes
-    )
+    missing = "no churn_reason and no churn_risk and no value_90d of 2017-10-01"
+    assert f"retention: {missing}, so its candidates are refused (score_missing)" in notes
     campaigns = {one.campaign_id: one for one in campaign_summary(trained.settings, trained.run)}
     waiting = campaigns["retention"]
     assert waiting.refused["score_missing"] > 0
