@@ -20,9 +20,9 @@ from typing import Any
 
 from perennial.contracts.destinations import BrevoConfig
 from perennial.core import clock
-from perennial.core.connections import ConnectionStore
+from perennial.core.connections import Connection, ConnectionStore
 from perennial.core.errors import ConfigError, PerennialError, Problem
-from perennial.delivery.records import CheckStep, Description
+from perennial.delivery.records import CheckStep
 from perennial.delivery.tools import brevo_pulls
 from perennial.delivery.tools.accounts import Steps, base_url, secret
 from perennial.delivery.tools.http import Api, Gone, Manners, Reply
@@ -39,6 +39,7 @@ from perennial.delivery.tools.records import (
     Withdrawal,
 )
 from perennial.delivery.tools.rows import SortedRows, set_fields, sort_rows
+from perennial.delivery.tools.vendor import VendorAccount
 
 _LISTS, _LIST, _ON_LIST = "/contacts/lists", "/contacts/lists/{list_id}", "/contacts/lists/{list_id}/contacts"
 _PAGE, _PAGE_OF_LISTS, _REMOVED_AT_ONCE = 500, 50, 150
@@ -50,20 +51,15 @@ _FIELD_FIX = "make it in Brevo (Contacts, Settings, Contact attributes), or map 
 _NOT_TAKEN = "Brevo's import did not take the row, and does not say why"
 
 
-class Brevo:
+class Brevo(VendorAccount[BrevoConfig]):
     """One account of Brevo."""
 
     def __init__(
         self, name: str, config: BrevoConfig, connections: ConnectionStore, manners: Manners | None = None
     ) -> None:
-        self._name, self._config, self._connections = name, config, connections
-        self._manners = replace(manners or Manners(), wait_headers=("retry-after", "x-sib-ratelimit-reset"))
-        self._opened: tuple[Api, Api] | None = None
-
-    @property
-    def name(self) -> str:
-        """The name in config/destinations.yml."""
-        return self._name
+        named = replace(manners or Manners(), wait_headers=("retry-after", "x-sib-ratelimit-reset"))
+        super().__init__(name, config, connections, named)
+        self._others: Api | None = None
 
     @property
     def capabilities(self) -> ToolCapabilities:
@@ -89,29 +85,30 @@ class Brevo:
             timeout_seconds=self._config.timeout_seconds,
         )
 
-    def describe(self) -> Description:
-        """The account by the folder of our lists."""
-        return Description(self._name, "brevo", self._config.channels, f"Brevo, folder {self._config.folder}")
+    def _target(self) -> str:
+        return f"Brevo, folder {self._config.folder}"
 
-    def _apis(self) -> tuple[Api, Api]:
-        """The calls on contacts, and the others, which are counted apart."""
-        if self._opened is None:
-            connection = self._connections.get(self._config.connection)
-            url = base_url(connection, "https://api.brevo.com", "/v3")
-            headers = {"api-key": secret(connection, "the API key")}
-            others = replace(
-                self.limits, calls_per_second=_OTHER_CALLS_PER_SECOND * self._config.rate_share, connections=1
-            )
-            self._opened = (
-                Api(self._name, url, headers=headers, limits=self.limits, manners=self._manners),
-                Api(self._name, url, headers=headers, limits=others, manners=self._manners, pool="others"),
-            )
-        return self._opened
+    def _open(self, connection: Connection) -> Api:
+        return self._account(connection, self.limits, pool="")
+
+    def _account(self, connection: Connection, limits: Limits, *, pool: str) -> Api:
+        url = base_url(connection, "https://api.brevo.com", "/v3")
+        headers = {"api-key": secret(connection, "the API key")}
+        return Api(self._name, url, headers=headers, limits=limits, manners=self._manners, pool=pool)
+
+    @property
+    def _other_calls(self) -> Api:
+        """The calls that are not on contacts: the vendor counts them apart."""
+        if self._others is None:
+            rate = _OTHER_CALLS_PER_SECOND * self._config.rate_share
+            limits = replace(self.limits, calls_per_second=rate, connections=1)
+            self._others = self._account(self._connections.get(self._config.connection), limits, pool="others")
+        return self._others
 
     async def call(self, method: str, path: str, **more: Any) -> Reply:
         """One call."""
-        contacts, others = self._apis()
-        return await (contacts if path.startswith("/contacts") else others).call(method, path, **more)
+        api = self.api if path.startswith("/contacts") else self._other_calls
+        return await api.call(method, path, **more)
 
     async def get(self, path: str, **more: Any) -> Any:
         """What a call reads."""
@@ -327,8 +324,9 @@ class Brevo:
 
     async def close(self) -> None:
         """End the connections."""
-        for api in self._opened or ():
-            await api.close()
+        await super().close()
+        if self._others is not None:
+            await self._others.close()
 
 
 def _judge(rows: SortedRows, person: Mapping[str, Any], blocked: list[str]) -> None:

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from perennial.contracts.destinations import KlaviyoConfig
 from perennial.core import clock
-from perennial.core.connections import ConnectionStore
-from perennial.delivery.records import CheckStep, Description
+from perennial.core.connections import Connection, ConnectionStore
+from perennial.delivery.records import CheckStep
 from perennial.delivery.tools.accounts import base_url, secret
 from perennial.delivery.tools.asking import checked, judged_by_list, moment_of, pieces, sorted_chunk, unknown_field
 from perennial.delivery.tools.http import Api, Effect, Manners, Reply
@@ -34,6 +34,7 @@ from perennial.delivery.tools.records import (
     Withdrawal,
 )
 from perennial.delivery.tools.rows import SortedRows, normal_address, set_fields
+from perennial.delivery.tools.vendor import VendorAccount
 from perennial.delivery.tools.withdrew import Since, Withdrew
 from perennial.delivery.tools.words import masked
 
@@ -57,7 +58,7 @@ _SUPPRESSED: dict[str, FeedbackKind] = {
 _MARKETING = "subscriptions.email.marketing"
 
 
-class Klaviyo:
+class Klaviyo(VendorAccount[KlaviyoConfig]):
     """One account of Klaviyo. Any field that is not Klaviyo's own becomes a property of the profile."""
 
     capabilities = ToolCapabilities(
@@ -73,50 +74,39 @@ class Klaviyo:
     def __init__(
         self, name: str, config: KlaviyoConfig, connections: ConnectionStore, manners: Manners | None = None
     ) -> None:
-        self._name, self._config, self._connections, self._manners = name, config, connections, manners
+        super().__init__(name, config, connections, manners)
         # 10,000 profiles or 5 MB a job; 10 calls/s for a moment and 150 a minute for long (specification).
         self._limits = Limits(10_000, 2.5 * config.rate_share, 8, 5_000_000, config.timeout_seconds)
-        self._opened: Api | None = None
         self._withdrew = Withdrew(self._withdrawals)
-
-    @property
-    def name(self) -> str:
-        """The name in config/destinations.yml."""
-        return self._name
 
     @property
     def limits(self) -> Limits:
         """As the vendor declares them."""
         return self._limits
 
-    def describe(self) -> Description:
-        """The account as people see it."""
-        return Description(self._name, "klaviyo", self._config.channels, f"Klaviyo by {self._config.connection}")
+    def _target(self) -> str:
+        return f"Klaviyo by {self._config.connection}"
 
-    @property
-    def _api(self) -> Api:
-        if self._opened is None:
-            connection = self._connections.get(self._config.connection)
-            headers = {
-                "Authorization": f"Klaviyo-API-Key {secret(connection, 'the private API key')}",
-                "revision": REVISION,
-                "Accept": _JSON_API,
-            }
-            base = base_url(connection, _HOME, "")
-            self._opened = Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
-        return self._opened
+    def _open(self, connection: Connection) -> Api:
+        headers = {
+            "Authorization": f"Klaviyo-API-Key {secret(connection, 'the private API key')}",
+            "revision": REVISION,
+            "Accept": _JSON_API,
+        }
+        base = base_url(connection, _HOME, "")
+        return Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
 
     async def _call(
         self, method: str, path: str, *, body: Any = None, effect: Effect | None = None, **more: Any
     ) -> Reply:
         headers = {"Content-Type": _JSON_API} if body is not None else None
-        return await self._api.call(method, path, body=body, headers=headers, effect=effect, **more)
+        return await self.api.call(method, path, body=body, headers=headers, effect=effect, **more)
 
     async def check(self) -> list[CheckStep]:
         """Key, lists, profiles, jobs."""
 
         async def key() -> str:
-            return "the connection has a key" if self._api else ""
+            return "the connection has a key" if self.api else ""
 
         async def lists() -> str:
             await self._call("GET", "/api/lists", params={"page[size]": 1})
@@ -272,11 +262,6 @@ class Klaviyo:
     def feedback(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[FeedbackEvent], dict[str, Any]]]:
         """The events of Klaviyo's own e-mail metrics, each metric from its own moment on."""
         return events(self._pages, cursor)
-
-    async def close(self) -> None:
-        """End the connections."""
-        if self._opened is not None:
-            await self._opened.close()
 
     def _rows(self, chunk: Chunk) -> SortedRows:
         rows = sorted_chunk(chunk)

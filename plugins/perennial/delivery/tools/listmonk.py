@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from perennial.contracts.destinations import ListmonkConfig
-from perennial.core.connections import ConnectionStore
+from perennial.core.connections import Connection
 from perennial.core.errors import ConfigError, PerennialError, Problem
 from perennial.core.sqltext import literal
-from perennial.delivery.records import CheckStep, Description
+from perennial.delivery.records import CheckStep
 from perennial.delivery.tools import listmonk_pulls
 from perennial.delivery.tools.accounts import Steps, base_url, secret
-from perennial.delivery.tools.http import Api, Gone, Manners, Reply, words_in
+from perennial.delivery.tools.http import Api, Gone, Reply, words_in
 from perennial.delivery.tools.records import (
     Chunk,
     Contact,
@@ -35,6 +35,7 @@ from perennial.delivery.tools.records import (
     Withdrawal,
 )
 from perennial.delivery.tools.rows import SortedRows, set_fields, sort_rows
+from perennial.delivery.tools.vendor import VendorAccount
 from perennial.delivery.tools.words import masked
 
 TAG = "perennial"
@@ -44,19 +45,8 @@ _STEPS = ("connection", "key", "subscribers")
 _NAME = "name"
 
 
-class Listmonk:
+class Listmonk(VendorAccount[ListmonkConfig]):
     """One listmonk server."""
-
-    def __init__(
-        self, name: str, config: ListmonkConfig, connections: ConnectionStore, manners: Manners | None = None
-    ) -> None:
-        self._name, self._config, self._connections, self._manners = name, config, connections, manners
-        self._opened: Api | None = None
-
-    @property
-    def name(self) -> str:
-        """The name in config/destinations.yml."""
-        return self._name
 
     @property
     def capabilities(self) -> ToolCapabilities:
@@ -77,24 +67,19 @@ class Listmonk:
         timeout = self._config.timeout_seconds
         return Limits(rows_per_call=500, calls_per_second=50 * share, connections=8, timeout_seconds=timeout)
 
-    def describe(self) -> Description:
-        """The server by its connection."""
-        target = f"listmonk, connection {self._config.connection}"
-        return Description(self._name, "listmonk", self._config.channels, target)
+    def _target(self) -> str:
+        return f"listmonk, connection {self._config.connection}"
 
-    def _api(self) -> Api:
-        if self._opened is None:
-            connection = self._connections.get(self._config.connection)
-            url = base_url(connection, None, "/api")
-            login = f"{connection.login or ''}:{secret(connection, 'the token of the API user')}"
-            headers = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
-            self._opened = Api(self._name, url, headers=headers, limits=self.limits, manners=self._manners)
-        return self._opened
+    def _open(self, connection: Connection) -> Api:
+        url = base_url(connection, None, "/api")
+        login = f"{connection.login or ''}:{secret(connection, 'the token of the API user')}"
+        headers = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+        return Api(self._name, url, headers=headers, limits=self.limits, manners=self._manners)
 
     async def call(self, method: str, path: str, **more: Any) -> Reply:
         """One call; all that we make may be made again."""
         effect = "read" if method == "GET" else "repeatable"
-        return await self._api().call(method, path, **{"effect": effect, **more})
+        return await self.api.call(method, path, **{"effect": effect, **more})
 
     async def get(self, path: str, **more: Any) -> Any:
         """What a call reads."""
@@ -238,11 +223,6 @@ class Listmonk:
     def feedback(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[FeedbackEvent], dict[str, Any]]]:
         """Bounces and complaints. See `Tool.feedback`."""
         return listmonk_pulls.feedback(self, cursor)
-
-    async def close(self) -> None:
-        """End the connections."""
-        if self._opened is not None:
-            await self._opened.close()
 
 
 def _subscription(one: Mapping[str, Any], list_id: int) -> str | None:

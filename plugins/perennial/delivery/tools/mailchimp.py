@@ -17,12 +17,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from perennial.contracts.destinations import MailchimpConfig
-from perennial.core.connections import Connection, ConnectionStore
+from perennial.core.connections import Connection
 from perennial.core.errors import ConfigError, PerennialError, PermanentError, Problem
-from perennial.delivery.records import CheckStep, Description
+from perennial.delivery.records import CheckStep
 from perennial.delivery.tools import mailchimp_batches, mailchimp_pulls
 from perennial.delivery.tools.accounts import Steps, base_url, secret
-from perennial.delivery.tools.http import Api, Effect, Gone, Manners, Reply
+from perennial.delivery.tools.http import Api, Effect, Gone, Reply
 from perennial.delivery.tools.records import (
     Chunk,
     Contact,
@@ -35,6 +35,7 @@ from perennial.delivery.tools.records import (
     Withdrawal,
 )
 from perennial.delivery.tools.rows import SortedRows, set_fields, sort_rows
+from perennial.delivery.tools.vendor import VendorAccount
 from perennial.delivery.tools.words import masked
 
 _PAGE = 1000
@@ -55,19 +56,8 @@ _WITHDREW = {
 }
 
 
-class Mailchimp:
+class Mailchimp(VendorAccount[MailchimpConfig]):
     """One account of Mailchimp, and the audience `list_id` of it."""
-
-    def __init__(
-        self, name: str, config: MailchimpConfig, connections: ConnectionStore, manners: Manners | None = None
-    ) -> None:
-        self._name, self._config, self._connections, self._manners = name, config, connections, manners
-        self._opened: Api | None = None
-
-    @property
-    def name(self) -> str:
-        """The name in config/destinations.yml."""
-        return self._name
 
     @property
     def capabilities(self) -> ToolCapabilities:
@@ -98,24 +88,15 @@ class Mailchimp:
         """The audience."""
         return self._config.list_id
 
-    def describe(self) -> Description:
-        """The account by its audience."""
-        target = f"Mailchimp, audience {self._config.list_id}"
-        return Description(self._name, "mailchimp", self._config.channels, target)
+    def _target(self) -> str:
+        return f"Mailchimp, audience {self._config.list_id}"
 
-    @property
-    def api(self) -> Api:
-        """The account's calls. Raises ConfigError when the connection lacks something."""
-        if self._opened is None:
-            connection = self._connections.get(self._config.connection)
-            key = secret(connection, "the API key")
-            url = base_url(connection, _home_of(connection, key), "/3.0")
-            login = b64encode(f"perennial:{key}".encode()).decode()
-            headers = {"Authorization": f"Basic {login}"}
-            self._opened = Api(
-                self._name, url, headers=headers, limits=self.limits, manners=self._manners, is_busy=_is_busy
-            )
-        return self._opened
+    def _open(self, connection: Connection) -> Api:
+        key = secret(connection, "the API key")
+        url = base_url(connection, _home_of(connection, key), "/3.0")
+        login = b64encode(f"perennial:{key}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}"}
+        return Api(self._name, url, headers=headers, limits=self.limits, manners=self._manners, is_busy=_is_busy)
 
     async def call(self, method: str, path: str, *, effect: Effect | None = None, **more: Any) -> Any:
         """One call below the audience; every one of Mailchimp's that we make may be made again."""
@@ -299,11 +280,6 @@ class Mailchimp:
     def feedback(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[FeedbackEvent], dict[str, Any]]]:
         """What recipients of the audience's campaigns did. See `Tool.feedback`."""
         return mailchimp_pulls.feedback(self, cursor, self._config.list_id)
-
-    async def close(self) -> None:
-        """End the connections."""
-        if self._opened is not None:
-            await self._opened.close()
 
 
 _FIELD_FIX = "make it in Mailchimp (Audience, Settings, Audience fields), or map the column under `fields`"

@@ -14,9 +14,9 @@ from typing import Any
 
 from perennial.contracts.destinations import MuseletterConfig
 from perennial.core import clock
-from perennial.core.connections import ConnectionStore
+from perennial.core.connections import Connection, ConnectionStore
 from perennial.core.errors import ConfigError, PermanentError, Problem
-from perennial.delivery.records import CheckStep, Description
+from perennial.delivery.records import CheckStep
 from perennial.delivery.tools.accounts import base_url, secret
 from perennial.delivery.tools.asking import Step, checked, moment_of, sorted_chunk, unknown_field
 from perennial.delivery.tools.http import Api, Gone, Manners
@@ -34,6 +34,7 @@ from perennial.delivery.tools.records import (
     Withdrawal,
 )
 from perennial.delivery.tools.rows import SortedRows, normal_address
+from perennial.delivery.tools.vendor import VendorAccount
 from perennial.delivery.tools.withdrew import Since, Withdrew, digest_of
 
 _PAGE = 1_000
@@ -43,23 +44,17 @@ _FIELDS = ("name", "tags")
 _REASONS: dict[str, FeedbackKind] = {"bounce": "hard_bounce", "complaint": "complaint", "manual": "unsubscribe"}
 
 
-class Museletter:
+class Museletter(VendorAccount[MuseletterConfig]):
     """One museletter server."""
 
     def __init__(
         self, name: str, config: MuseletterConfig, connections: ConnectionStore, manners: Manners | None = None
     ) -> None:
-        self._name, self._config, self._connections, self._manners = name, config, connections, manners
+        super().__init__(name, config, connections, manners)
         self._limits = Limits(1_000, 50 * config.rate_share, 4, timeout_seconds=config.timeout_seconds)
-        self._opened: Api | None = None
         self._withdrew = Withdrew(self._withdrawals)
         queue, account = config.feedback_queue, config.aws_connection
         self._queue = Queue(name, queue, account, connections) if queue and account else None
-
-    @property
-    def name(self) -> str:
-        """The name in config/destinations.yml."""
-        return self._name
 
     @property
     def capabilities(self) -> ToolCapabilities:
@@ -79,38 +74,32 @@ class Museletter:
         """It declares none: ours."""
         return self._limits
 
-    def describe(self) -> Description:
-        """The server as people see it."""
-        target = f"museletter by {self._config.connection}, list {self._config.list}"
-        return Description(self._name, "museletter", self._config.channels, target)
+    def _target(self) -> str:
+        return f"museletter by {self._config.connection}, list {self._config.list}"
 
-    @property
-    def _api(self) -> Api:
-        if self._opened is None:
-            connection = self._connections.get(self._config.connection)
-            headers = {"Authorization": f"Bearer {secret(connection, 'MUSELETTER_API_KEY')}"}
-            base = base_url(connection, None, "")
-            self._opened = Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
-        return self._opened
+    def _open(self, connection: Connection) -> Api:
+        headers = {"Authorization": f"Bearer {secret(connection, 'MUSELETTER_API_KEY')}"}
+        base = base_url(connection, None, "")
+        return Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
 
     async def check(self) -> list[CheckStep]:
         """Reachable, key and list, suppressions, and the queue of notifications if there is one."""
 
         async def reachable() -> str:
-            return f"museletter {(await self._api.call('GET', '/health')).json()['version']}"
+            return f"museletter {(await self.api.call('GET', '/health')).json()['version']}"
 
         async def the_list() -> str:
             return f"the list {(await self._list())['name']!r} is there"
 
         async def suppressions() -> str:
-            await self._api.call("GET", "/v1/suppressions", params={"limit": 1})
+            await self.api.call("GET", "/v1/suppressions", params={"limit": 1})
             return "suppressions can be read"
 
         steps: list[Step] = [("reachable", reachable), ("list", the_list), ("suppressions", suppressions)]
         return await checked([*steps, *([("queue", self._queue.check)] if self._queue else [])])
 
     async def _list(self) -> dict[str, Any]:
-        found: dict[str, Any] = (await self._api.call("GET", "/v1/lists/{ref}", ids={"ref": self._config.list})).json()
+        found: dict[str, Any] = (await self.api.call("GET", "/v1/lists/{ref}", ids={"ref": self._config.list})).json()
         return found
 
     async def prepare(self, target: ListTarget) -> RemoteList:
@@ -124,13 +113,13 @@ class Museletter:
         tag = await self._tag(number, target.title)
         if tag is None:
             ids, body = {"ref": number}, {"name": target.title}
-            reply = await self._api.call("POST", "/v1/lists/{ref}/tags", ids=ids, body=body, answers=(_CONFLICT,))
+            reply = await self.api.call("POST", "/v1/lists/{ref}/tags", ids=ids, body=body, answers=(_CONFLICT,))
             made = reply.json().get("id")
             tag = str(made) if made else await self._tag(number, target.title)
         return RemoteList(target.title, {"list": number, "tag": str(tag)})
 
     async def _tag(self, number: str, title: str) -> str | None:
-        tags = (await self._api.call("GET", "/v1/lists/{ref}/tags", ids={"ref": number})).json()["tags"]
+        tags = (await self.api.call("GET", "/v1/lists/{ref}/tags", ids={"ref": number})).json()["tags"]
         return next((str(one["id"]) for one in tags if one["name"] == title), None)
 
     async def submit(self, chunk: Chunk, where: RemoteList) -> Submitted:
@@ -146,7 +135,7 @@ class Museletter:
         if rows.good:
             ids, body = {"ref": where.ids["list"]}, {"csv": _csv(rows, where.title)}
             path = "/v1/lists/{ref}/subscribers/import"
-            told = (await self._api.call("POST", path, ids=ids, body=body, effect="repeatable")).json()
+            told = (await self.api.call("POST", path, ids=ids, body=body, effect="repeatable")).json()
             if told["imported"] < len(rows.good):
                 await self._update(rows, where)
         return Submitted(rows.accept_the_rest())
@@ -162,17 +151,17 @@ class Museletter:
             for tag in (where.title, *_tags(contact)):
                 if tag not in known["tags"]:
                     path = "/v1/subscribers/{id}/tags"
-                    await self._api.call("POST", path, ids=ids, body={"name": tag}, effect="repeatable")
+                    await self.api.call("POST", path, ids=ids, body={"name": tag}, effect="repeatable")
             name = _name(contact)
             if name and name != known["name"]:
-                await self._api.call("PATCH", "/v1/subscribers/{id}", ids=ids, body={"name": name}, effect="repeatable")
+                await self.api.call("PATCH", "/v1/subscribers/{id}", ids=ids, body={"name": name}, effect="repeatable")
 
     async def _remove(self, rows: SortedRows, where: RemoteList) -> Submitted:
         for address in rows.good:
             known = await self._subscriber(where.ids["list"], address)
             if known is not None and where.title in known["tags"]:
                 ids = {"id": known["id"], "tag": where.ids["tag"]}
-                await self._api.call("DELETE", "/v1/subscribers/{id}/tags/{tag}", ids=ids, effect="repeatable")
+                await self.api.call("DELETE", "/v1/subscribers/{id}/tags/{tag}", ids=ids, effect="repeatable")
         return Submitted(rows.accept_the_rest())
 
     async def _subscriber(self, number: str, address: str) -> dict[str, Any] | None:
@@ -193,7 +182,7 @@ class Museletter:
         offset = 0
         while True:
             asked = {**params, "limit": _PAGE, "offset": offset}
-            told = (await self._api.call("GET", path, params=asked, ids=ids)).json()
+            told = (await self.api.call("GET", path, params=asked, ids=ids)).json()
             page = told[records]
             if page:
                 yield page
@@ -263,7 +252,7 @@ class Museletter:
     async def start_send(self, where: RemoteList, message: str) -> dict[str, str]:
         """Send a copy of the draft `message` (its id or subject in museletter) to the tag. See `StartsSends`."""
         params = {"list": where.ids["list"], "status": "draft"}
-        drafts = (await self._api.call("GET", "/v1/campaigns", params=params)).json()["campaigns"]
+        drafts = (await self.api.call("GET", "/v1/campaigns", params=params)).json()["campaigns"]
         found = [one for one in drafts if message in (one["id"], one["subject"]) and one["tag"] is None]
         if len(found) != 1:
             fix = "write one draft without a tag in museletter, with the card's message as its subject"
@@ -272,19 +261,14 @@ class Museletter:
         copied = {name: found[0][name] for name in ("subject", "body_markdown", "template", "track_opens")}
         body = {**copied, "tag": where.ids["tag"]}
         path = "/v1/lists/{ref}/campaigns"
-        made = (await self._api.call("POST", path, ids={"ref": where.ids["list"]}, body=body)).json()["id"]
+        made = (await self.api.call("POST", path, ids={"ref": where.ids["list"]}, body=body)).json()["id"]
         headers = {"Idempotency-Key": f"send-{made}"}
         sent = {"confirm": True, "skip_test": True}
         path = "/v1/campaigns/{id}/send"
-        told = (await self._api.call("POST", path, ids={"id": made}, body=sent, headers=headers)).json()
+        told = (await self.api.call("POST", path, ids={"id": made}, body=sent, headers=headers)).json()
         if told.get("status") == "draft":
             raise PermanentError(Problem(f"destination {self._name}", "museletter did not begin", "see it there"))
         return {"campaign": str(made), "recipients": str(told["recipient_count"])}
-
-    async def close(self) -> None:
-        """End the connections."""
-        if self._opened is not None:
-            await self._opened.close()
 
 
 def _name(contact: Contact) -> str:

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perennial.contracts.destinations import ResendConfig
-from perennial.core.connections import ConnectionStore
-from perennial.delivery.records import CheckStep, Description
+from perennial.core.connections import Connection, ConnectionStore
+from perennial.delivery.records import CheckStep
 from perennial.delivery.tools.accounts import base_url, secret
 from perennial.delivery.tools.asking import checked, is_number, judged_by_list, pieces, sorted_chunk, unknown_field
 from perennial.delivery.tools.http import Api, Manners
@@ -38,6 +38,7 @@ from perennial.delivery.tools.resend_pulls import (
     withdrawn,
 )
 from perennial.delivery.tools.rows import Plain, SortedRows, normal_address, set_fields
+from perennial.delivery.tools.vendor import VendorAccount
 from perennial.delivery.tools.withdrew import Withdrew
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _OWN = ("first_name", "last_name")
 _KEPT = frozenset({"email", "id", "unsubscribed", "created_at", "segments", "topics"})
 
 
-class Resend:
+class Resend(VendorAccount[ResendConfig]):
     """One account of Resend. Fields are the first and last name, and contact properties, which are made."""
 
     capabilities = ToolCapabilities(
@@ -67,51 +68,40 @@ class Resend:
     def __init__(
         self, name: str, config: ResendConfig, connections: ConnectionStore, manners: Manners | None = None
     ) -> None:
-        self._name, self._config, self._connections, self._manners = name, config, connections, manners
+        super().__init__(name, config, connections, manners)
         # A CSV of 50 MB and 2 calls a second (vendor's documentation). Removals are one call each: hence not more rows.
         self._limits = Limits(1_000, 2 * config.rate_share, 2, 50_000_000, config.timeout_seconds)
-        self._opened: Api | None = None
         self._withdrew = Withdrew(self._all_withdrawals, light=self._suppressions)
-
-    @property
-    def name(self) -> str:
-        """The name in config/destinations.yml."""
-        return self._name
 
     @property
     def limits(self) -> Limits:
         """As the vendor declares them."""
         return self._limits
 
-    def describe(self) -> Description:
-        """The account as people see it."""
-        return Description(self._name, "resend", self._config.channels, f"Resend by {self._config.connection}")
+    def _target(self) -> str:
+        return f"Resend by {self._config.connection}"
 
-    @property
-    def _api(self) -> Api:
-        if self._opened is None:
-            connection = self._connections.get(self._config.connection)
-            headers = {"Authorization": f"Bearer {secret(connection, 'the API key')}"}
-            base = base_url(connection, _HOME, "")
-            manners = self._manners or Manners(wait_headers=("retry-after", "ratelimit-reset"))
-            self._opened = Api(self._name, base, headers=headers, limits=self._limits, manners=manners)
-        return self._opened
+    def _open(self, connection: Connection) -> Api:
+        headers = {"Authorization": f"Bearer {secret(connection, 'the API key')}"}
+        base = base_url(connection, _HOME, "")
+        manners = self._manners or Manners(wait_headers=("retry-after", "ratelimit-reset"))
+        return Api(self._name, base, headers=headers, limits=self._limits, manners=manners)
 
     async def check(self) -> list[CheckStep]:
         """Key, segments, properties, suppressions."""
 
         async def key() -> str:
-            return "the connection has a key" if self._api else ""
+            return "the connection has a key" if self.api else ""
 
         async def segments() -> str:
-            await self._api.call("GET", "/segments", params={"limit": 1})
+            await self.api.call("GET", "/segments", params={"limit": 1})
             return "segments can be read"
 
         async def properties() -> str:
-            return f"{len([one async for one in pages(self._api, '/contact-properties')])} pages of properties"
+            return f"{len([one async for one in pages(self.api, '/contact-properties')])} pages of properties"
 
         async def suppressions() -> str:
-            await self._api.call("GET", "/suppressions", params={"limit": 1})
+            await self.api.call("GET", "/suppressions", params={"limit": 1})
             return "suppressions can be read"
 
         return await checked(
@@ -121,11 +111,11 @@ class Resend:
     async def prepare(self, target: ListTarget) -> RemoteList:
         """The segment of that title and the properties, made where they are missing."""
         kinds = await self._properties(target.fields)
-        async for page in pages(self._api, "/segments"):
+        async for page in pages(self.api, "/segments"):
             for one in page:
                 if one["name"] == target.title:
                     return RemoteList(target.title, {"segment": str(one["id"]), **kinds})
-        made = (await self._api.call("POST", "/segments", body={"name": target.title})).json()
+        made = (await self.api.call("POST", "/segments", body={"name": target.title})).json()
         return RemoteList(target.title, {"segment": str(made["id"]), **kinds})
 
     async def _properties(self, fields: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -133,7 +123,7 @@ class Resend:
         wanted = [(name, "number" if is_number(kind) else "string") for name, kind in fields if name not in _OWN]
         if not wanted:
             return {}
-        have = {one["key"]: one["type"] async for page in pages(self._api, "/contact-properties") for one in page}
+        have = {one["key"]: one["type"] async for page in pages(self.api, "/contact-properties") for one in page}
         for name, kind in wanted:
             if name in _KEPT:
                 raise unknown_field(self._name, name, "is Resend's own and cannot be set", "name another one")
@@ -141,7 +131,7 @@ class Resend:
                 why = f"is not of letters, digits and _ (at most {_LONGEST_KEY})"
                 raise unknown_field(self._name, name, why, "map it under fields in config/destinations.yml")
             if name not in have:
-                await self._api.call("POST", "/contact-properties", body={"key": name, "type": kind})
+                await self.api.call("POST", "/contact-properties", body={"key": name, "type": kind})
                 have[name] = kind
             if have[name] == "number" != kind:
                 why = "is a number in Resend, and ours is none"
@@ -180,12 +170,12 @@ class Resend:
             made.add_field("file", content, filename="contacts.csv", content_type="text/csv")
             return made
 
-        reply = await self._api.call("POST", "/contacts/imports", form=form, effect="repeatable")
+        reply = await self.api.call("POST", "/contacts/imports", form=form, effect="repeatable")
         return str(reply.json()["id"])
 
     async def _remove(self, rows: SortedRows, where: RemoteList) -> Submitted:
         for address in rows.good:
-            await self._api.call(
+            await self.api.call(
                 "DELETE",
                 "/contacts/{contact_id}/segments/{segment_id}",
                 ids={"contact_id": address, "segment_id": where.ids["segment"]},
@@ -221,7 +211,7 @@ class Resend:
 
     async def _failed(self, job: str) -> bool | None:
         """Whether rows of an import failed; None while it runs."""
-        told = (await self._api.call("GET", "/contacts/imports/{id}", ids={"id": job})).json()
+        told = (await self.api.call("GET", "/contacts/imports/{id}", ids={"id": job})).json()
         if told["status"] not in ("completed", "failed"):
             return None
         counts = told.get("counts") or {}
@@ -229,7 +219,7 @@ class Resend:
 
     async def _is_taken(self, address: str, contact: Contact, where: RemoteList) -> bool:
         """Whether the contact is in the segment and has what was to be written."""
-        reply = await self._api.call("GET", "/contacts/{id}", ids={"id": address}, answers=(_NOT_FOUND,))
+        reply = await self.api.call("GET", "/contacts/{id}", ids={"id": address}, answers=(_NOT_FOUND,))
         if reply.status == _NOT_FOUND:
             return False
         found = reply.json()
@@ -239,7 +229,7 @@ class Resend:
 
     async def _is_in(self, address: str, where: RemoteList) -> bool:
         path = "/contacts/{contact_id}/segments"
-        async for page in pages(self._api, path, ids={"contact_id": address}, missing_is_empty=True):
+        async for page in pages(self.api, path, ids={"contact_id": address}, missing_is_empty=True):
             if any(one["id"] == where.ids["segment"] for one in page):
                 return True
         return False
@@ -250,7 +240,7 @@ class Resend:
         if len(asked) <= _LOOKED_UP:
             return frozenset([client for client, address in asked.items() if await self._is_in(address, where)])
         left, standing = set(asked.values()), set()
-        async for page in pages(self._api, "/contacts", {"segment_id": where.ids["segment"]}):
+        async for page in pages(self.api, "/contacts", {"segment_id": where.ids["segment"]}):
             standing |= left & {str(one["email"]).lower() for one in page}
             if standing == left:
                 break
@@ -266,19 +256,14 @@ class Resend:
 
     def _all_withdrawals(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
         more = unsubscribed_contacts if self._config.reads_contacts else unsubscribed_by_broadcasts
-        return withdrawn(self._api, cursor, more)
+        return withdrawn(self.api, cursor, more)
 
     def _suppressions(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[Withdrawal], dict[str, Any]]]:
-        return withdrawn(self._api, cursor)
+        return withdrawn(self.api, cursor)
 
     def feedback(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[FeedbackEvent], dict[str, Any]]]:
         """What the recipients of broadcasts did, for two weeks after each was sent."""
-        return events(self._api, cursor)
-
-    async def close(self) -> None:
-        """End the connections."""
-        if self._opened is not None:
-            await self._opened.close()
+        return events(self.api, cursor)
 
 
 def _tables(rows: SortedRows, addresses: Iterable[str]) -> Iterator[dict[str, dict[str, Plain]]]:

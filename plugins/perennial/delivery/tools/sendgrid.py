@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from perennial.contracts.destinations import SendgridConfig
 from perennial.core import clock
-from perennial.core.connections import ConnectionStore
+from perennial.core.connections import Connection, ConnectionStore
 from perennial.core.errors import ConfigError, PermanentError, Problem
-from perennial.delivery.records import CheckStep, Description
+from perennial.delivery.records import CheckStep
 from perennial.delivery.tools.accounts import base_url, secret
 from perennial.delivery.tools.asking import (
     checked,
@@ -44,6 +44,7 @@ from perennial.delivery.tools.records import (
 from perennial.delivery.tools.rows import SortedRows, normal_address, set_fields
 from perennial.delivery.tools.sendgrid_activity import activity
 from perennial.delivery.tools.sendgrid_errors import errors_in
+from perennial.delivery.tools.vendor import VendorAccount
 from perennial.delivery.tools.withdrew import Since, Withdrew
 
 _HOME = "https://api.sendgrid.com"
@@ -65,7 +66,7 @@ _SUPPRESSED: dict[str, FeedbackKind] = {
 }
 
 
-class SendGrid:
+class SendGrid(VendorAccount[SendgridConfig]):
     """One account of SendGrid. Lists are contact lists; fields are its own or custom ones, which are made."""
 
     capabilities = ToolCapabilities(
@@ -81,47 +82,36 @@ class SendGrid:
     def __init__(
         self, name: str, config: SendgridConfig, connections: ConnectionStore, manners: Manners | None = None
     ) -> None:
-        self._name, self._config, self._connections, self._manners = name, config, connections, manners
+        super().__init__(name, config, connections, manners)
         # 30,000 contacts or 6 MB a call (specification); 3 calls in 2 seconds is what the vendor documents for upserts.
         self._limits = Limits(30_000, 1.5 * config.rate_share, 4, 6_000_000, config.timeout_seconds)
-        self._opened: Api | None = None
         self._withdrew = Withdrew(self._withdrawals)
-
-    @property
-    def name(self) -> str:
-        """The name in config/destinations.yml."""
-        return self._name
 
     @property
     def limits(self) -> Limits:
         """As the vendor declares them."""
         return self._limits
 
-    def describe(self) -> Description:
-        """The account as people see it."""
-        return Description(self._name, "sendgrid", self._config.channels, f"SendGrid by {self._config.connection}")
+    def _target(self) -> str:
+        return f"SendGrid by {self._config.connection}"
 
-    @property
-    def _api(self) -> Api:
-        if self._opened is None:
-            connection = self._connections.get(self._config.connection)
-            headers = {"Authorization": f"Bearer {secret(connection, 'the API key')}"}
-            base = base_url(connection, _HOME, "")
-            self._opened = Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
-        return self._opened
+    def _open(self, connection: Connection) -> Api:
+        headers = {"Authorization": f"Bearer {secret(connection, 'the API key')}"}
+        base = base_url(connection, _HOME, "")
+        return Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
 
     async def check(self) -> list[CheckStep]:
         """Key, contacts, lists, fields, suppressions."""
 
         async def key() -> str:
-            return "the connection has a key" if self._api else ""
+            return "the connection has a key" if self.api else ""
 
         async def contacts() -> str:
-            found = (await self._api.call("GET", "/v3/marketing/contacts/count")).json()
+            found = (await self.api.call("GET", "/v3/marketing/contacts/count")).json()
             return f"{found['contact_count']} contacts"
 
         async def lists() -> str:
-            await self._api.call("GET", "/v3/marketing/lists", params={"page_size": 1})
+            await self.api.call("GET", "/v3/marketing/lists", params={"page_size": 1})
             return "lists can be read"
 
         async def fields() -> str:
@@ -147,17 +137,17 @@ class SendGrid:
         token: str | None = ""
         while token is not None:
             params = {"page_size": 1_000, "page_token": token or None}
-            page = (await self._api.call("GET", "/v3/marketing/lists", params=params)).json()
+            page = (await self.api.call("GET", "/v3/marketing/lists", params=params)).json()
             for one in page.get("result", ()):
                 if one["name"] == title:
                     return str(one["id"])
             following = page.get("_metadata", {}).get("next")
             token = dict(parse_qsl(urlsplit(following).query)).get("page_token") if following else None
-        return str((await self._api.call("POST", "/v3/marketing/lists", body={"name": title})).json()["id"])
+        return str((await self.api.call("POST", "/v3/marketing/lists", body={"name": title})).json()["id"])
 
     async def _fields(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Custom and reserved fields by their names in lower case, which may not differ by case only."""
-        found = (await self._api.call("GET", "/v3/marketing/field_definitions")).json()
+        found = (await self.api.call("GET", "/v3/marketing/field_definitions")).json()
         return (
             {one["name"].lower(): one for one in found["custom_fields"]},
             {one["name"].lower(): one for one in found["reserved_fields"]},
@@ -181,7 +171,7 @@ class SendGrid:
             have = custom.get(name.lower())
             if have is None:
                 body = {"name": name, "field_type": kind}
-                have = (await self._api.call("POST", "/v3/marketing/field_definitions", body=body)).json()
+                have = (await self.api.call("POST", "/v3/marketing/field_definitions", body=body)).json()
             elif have["field_type"] not in ("Text", kind):
                 why = f"is a {have['field_type']} in SendGrid, and ours are {sql_type}"
                 raise unknown_field(self._name, name, why, "name another field, or delete the old one there")
@@ -200,7 +190,7 @@ class SendGrid:
             return Submitted(rows.accept_the_rest())
         contacts = [_as_contact(address, contact, where.ids) for address, contact in rows.good.items()]
         body = {"list_ids": [where.ids["list"]], "contacts": contacts}
-        reply = await self._api.call("PUT", "/v3/marketing/contacts", body=body, effect="repeatable")
+        reply = await self.api.call("PUT", "/v3/marketing/contacts", body=body, effect="repeatable")
         ticket = {"jobs": str(reply.json()["job_id"]), "withdrew": refused, **_kept(where)}
         return Submitted(ticket=ticket)
 
@@ -210,7 +200,7 @@ class SendGrid:
             found = await self._found(piece)
             there = [one["id"] for one in found.values() if where.ids["list"] in one["list_ids"]]
             if there:
-                reply = await self._api.call(
+                reply = await self.api.call(
                     "DELETE",
                     "/v3/marketing/lists/{id}/contacts",
                     ids={"id": where.ids["list"]},
@@ -227,7 +217,7 @@ class SendGrid:
         told = []
         for job in ticket["jobs"].split(","):
             path = "/v3/marketing/contacts/imports/{id}"
-            reply = await self._api.call("GET", path, ids={"id": job}, answers=(_NOT_FOUND,))
+            reply = await self.api.call("GET", path, ids={"id": job}, answers=(_NOT_FOUND,))
             if reply.status == _NOT_FOUND or reply.json()["status"] == "pending":
                 return None  # a job is not known for its first moments
             told.append(reply.json())
@@ -281,7 +271,7 @@ class SendGrid:
     async def _found(self, addresses: Sequence[str]) -> dict[str, Any]:
         """What SendGrid knows of at most 100 addresses: contacts by address."""
         path = "/v3/marketing/contacts/search/identifiers/{identifier_type}"
-        reply = await self._api.call(
+        reply = await self.api.call(
             "POST",
             path,
             ids={"identifier_type": "email"},
@@ -327,7 +317,7 @@ class SendGrid:
             )  # pages come in no declared order: only at the end is it known that all was read
             yield [], dict(told)
         since = Since(cursor.get("groups"))
-        left = (await self._api.call("GET", "/v3/asm/suppressions")).json() or []
+        left = (await self.api.call("GET", "/v3/asm/suppressions")).json() or []
         groups = self._config.unsubscribe_groups
         left = [one for one in left if not groups or one["group_id"] in groups]
         found = _new(left, "created_at", "unsubscribe", since)
@@ -337,16 +327,11 @@ class SendGrid:
         params = {"start_time": since, "limit": size, "offset": offset}
         headers = {"Accept": "application/json"}
         path = f"/v3/suppression/{kind}"
-        return cast("list[dict[str, Any]]", (await self._api.call("GET", path, params=params, headers=headers)).json())
+        return cast("list[dict[str, Any]]", (await self.api.call("GET", path, params=params, headers=headers)).json())
 
     def feedback(self, cursor: Mapping[str, Any]) -> AsyncIterator[tuple[list[FeedbackEvent], dict[str, Any]]]:
         """Deliveries, opens, clicks and bounces of the activity feed (an account without it answers 403)."""
-        return activity(self._api, cursor)
-
-    async def close(self) -> None:
-        """End the connections."""
-        if self._opened is not None:
-            await self._opened.close()
+        return activity(self.api, cursor)
 
     def _rows(self, chunk: Chunk) -> SortedRows:
         rows = sorted_chunk(chunk, longest_text=_LONGEST_TEXT)
