@@ -18,7 +18,7 @@ from perennial.core.settings import REPOSITORY
 
 AS_OF = "2017-10-01"
 # Functions that sqlglot leaves as they are, and that Spark 3.5 has by that name.
-SPARK_KNOWS = {"div", "named_struct", "struct", "width_bucket", "xxhash64"}
+SPARK_KNOWS = {"div", "make_date", "named_struct", "struct", "width_bucket", "xxhash64"}
 # dbt-spark calls these types by another name; what our own SQL casts to has to be Spark's, or standard.
 TYPES = {
     "BIGINT",

@@ -42,6 +42,7 @@ BY_DATE = (
     "client_segments_history",
     "segment_sizes",
     "campaign_outcomes",
+    "fct_campaign_results",
 )
 
 

@@ -67,7 +67,12 @@ def test_each_mistake_is_told_with_its_file_line_and_fix_and_all_at_once(wrong, 
             "revenue_365d >= 'much'",
             ("17:segments.3.where", "without quotes"),
         ),
-        ("campaigns/retention.yml", "audience: slows_down", "audience: slow_down", ("8:audience", "did you mean slows_down?")),
+        (
+            "campaigns/retention.yml",
+            "audience: slows_down",
+            "audience: slow_down",
+            ("8:audience", "did you mean slows_down?"),
+        ),
         (
             "campaigns/retention.yml",
             "main_department_365d]",

@@ -156,4 +156,12 @@ def test_a_budget_is_its_share_of_the_value_of_about_seven_months():
     row = {"client_id": "a", "as_of_date": AS_OF, "score": "value_182d", "value": 100.0, "low": 10.0, "high": None}
     batch = pa.RecordBatch.from_pylist([{**row, "model_version": "v", "reasons": "[]"}], schema=CLIENT_SCORES)
     (made,) = budgets(batch, 0.05).to_pylist()
-    assert made == {**row, "score": "client_budget", "value": 5.0, "low": 0.5, "model_version": "v", "reasons": None}
+    assert made == {
+        **row,
+        "score": "client_budget",
+        "value": 5.0,
+        "low": 0.5,
+        "model_version": "v",
+        "reasons": None,
+        "reason": None,
+    }
