@@ -76,13 +76,8 @@ class Klaviyo(VendorAccount[KlaviyoConfig]):
     ) -> None:
         super().__init__(name, config, connections, manners)
         # 10,000 profiles or 5 MB a job; 10 calls/s for a moment and 150 a minute for long (specification).
-        self._limits = Limits(10_000, 2.5 * config.rate_share, 8, 5_000_000, config.timeout_seconds)
+        self.limits = Limits(10_000, 2.5 * config.rate_share, 8, 5_000_000, config.timeout_seconds)
         self._withdrew = Withdrew(self._withdrawals)
-
-    @property
-    def limits(self) -> Limits:
-        """As the vendor declares them."""
-        return self._limits
 
     def _target(self) -> str:
         return f"Klaviyo by {self._config.connection}"
@@ -94,7 +89,7 @@ class Klaviyo(VendorAccount[KlaviyoConfig]):
             "Accept": _JSON_API,
         }
         base = base_url(connection, _HOME, "")
-        return Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
+        return Api(self._name, base, headers=headers, limits=self.limits, manners=self._manners)
 
     async def _call(
         self, method: str, path: str, *, body: Any = None, effect: Effect | None = None, **more: Any

@@ -51,7 +51,7 @@ class Museletter(VendorAccount[MuseletterConfig]):
         self, name: str, config: MuseletterConfig, connections: ConnectionStore, manners: Manners | None = None
     ) -> None:
         super().__init__(name, config, connections, manners)
-        self._limits = Limits(1_000, 50 * config.rate_share, 4, timeout_seconds=config.timeout_seconds)
+        self.limits = Limits(1_000, 50 * config.rate_share, 4, timeout_seconds=config.timeout_seconds)
         self._withdrew = Withdrew(self._withdrawals)
         queue, account = config.feedback_queue, config.aws_connection
         self._queue = Queue(name, queue, account, connections) if queue and account else None
@@ -69,18 +69,13 @@ class Museletter(VendorAccount[MuseletterConfig]):
             feedback=("delivered", "soft_bounce", "hard_bounce", "complaint") if self._queue else (),
         )
 
-    @property
-    def limits(self) -> Limits:
-        """It declares none: ours."""
-        return self._limits
-
     def _target(self) -> str:
         return f"museletter by {self._config.connection}, list {self._config.list}"
 
     def _open(self, connection: Connection) -> Api:
         headers = {"Authorization": f"Bearer {secret(connection, 'MUSELETTER_API_KEY')}"}
         base = base_url(connection, None, "")
-        return Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
+        return Api(self._name, base, headers=headers, limits=self.limits, manners=self._manners)
 
     async def check(self) -> list[CheckStep]:
         """Reachable, key and list, suppressions, and the queue of notifications if there is one."""

@@ -70,13 +70,8 @@ class Resend(VendorAccount[ResendConfig]):
     ) -> None:
         super().__init__(name, config, connections, manners)
         # A CSV of 50 MB and 2 calls a second (vendor's documentation). Removals are one call each: hence not more rows.
-        self._limits = Limits(1_000, 2 * config.rate_share, 2, 50_000_000, config.timeout_seconds)
+        self.limits = Limits(1_000, 2 * config.rate_share, 2, 50_000_000, config.timeout_seconds)
         self._withdrew = Withdrew(self._all_withdrawals, light=self._suppressions)
-
-    @property
-    def limits(self) -> Limits:
-        """As the vendor declares them."""
-        return self._limits
 
     def _target(self) -> str:
         return f"Resend by {self._config.connection}"
@@ -85,7 +80,7 @@ class Resend(VendorAccount[ResendConfig]):
         headers = {"Authorization": f"Bearer {secret(connection, 'the API key')}"}
         base = base_url(connection, _HOME, "")
         manners = self._manners or Manners(wait_headers=("retry-after", "ratelimit-reset"))
-        return Api(self._name, base, headers=headers, limits=self._limits, manners=manners)
+        return Api(self._name, base, headers=headers, limits=self.limits, manners=manners)
 
     async def check(self) -> list[CheckStep]:
         """Key, segments, properties, suppressions."""

@@ -84,13 +84,8 @@ class SendGrid(VendorAccount[SendgridConfig]):
     ) -> None:
         super().__init__(name, config, connections, manners)
         # 30,000 contacts or 6 MB a call (specification); 3 calls in 2 seconds is what the vendor documents for upserts.
-        self._limits = Limits(30_000, 1.5 * config.rate_share, 4, 6_000_000, config.timeout_seconds)
+        self.limits = Limits(30_000, 1.5 * config.rate_share, 4, 6_000_000, config.timeout_seconds)
         self._withdrew = Withdrew(self._withdrawals)
-
-    @property
-    def limits(self) -> Limits:
-        """As the vendor declares them."""
-        return self._limits
 
     def _target(self) -> str:
         return f"SendGrid by {self._config.connection}"
@@ -98,7 +93,7 @@ class SendGrid(VendorAccount[SendgridConfig]):
     def _open(self, connection: Connection) -> Api:
         headers = {"Authorization": f"Bearer {secret(connection, 'the API key')}"}
         base = base_url(connection, _HOME, "")
-        return Api(self._name, base, headers=headers, limits=self._limits, manners=self._manners)
+        return Api(self._name, base, headers=headers, limits=self.limits, manners=self._manners)
 
     async def check(self) -> list[CheckStep]:
         """Key, contacts, lists, fields, suppressions."""
@@ -262,7 +257,7 @@ class SendGrid(VendorAccount[SendgridConfig]):
         if parts.scheme != "https" and (parts.scheme, parts.netloc) != (home.scheme, home.netloc):
             raise PermanentError(Problem(self._name, "the address of the error file is not https", "tell SendGrid"))
         base = url.partition("?")[0]
-        other = Api(self._name, base, headers={"Accept": "*/*"}, limits=self._limits, manners=self._manners)
+        other = Api(self._name, base, headers={"Accept": "*/*"}, limits=self.limits, manners=self._manners)
         try:
             return (await other.call("GET", "", params=dict(parse_qsl(parts.query)))).body
         finally:
