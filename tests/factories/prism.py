@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.emulators.specification import effective
-from reference import absent
+from reference import absent, lacking
 
 LOCK = Path(__file__).resolve().parents[1] / "peers" / "prism"
 _PATIENCE_SECONDS = 120
@@ -30,10 +30,10 @@ def installed_prism(cache: Path) -> Path:
         return program
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
-        absent("NOT RUN: Prism needs Node.js with npm, which this machine does not have")
+        lacking("Prism needs Node.js with npm, which this machine does not have")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
     if int(version.strip().removeprefix("v").partition(".")[0]) < _OLDEST_NODE:
-        absent(f"NOT RUN: Prism needs Node.js {_OLDEST_NODE}, this machine has {version.strip()}")
+        lacking(f"Prism needs Node.js {_OLDEST_NODE}, this machine has {version.strip()}")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(LOCK, folder)
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import date
+from decimal import Decimal
 
 import duckdb
 import psycopg2
@@ -336,6 +337,7 @@ def test_people_see_what_is_published_and_whether_all_of_it_is_there(settings):
     "sql",
     [
         "select round(v, 2) as r, round(v, 0) as whole, cast(v as varchar) as t from numbers order by v desc",
+        "select cast(n as varchar) as whole, cast(m as varchar) as amount, cast(s as varchar) as small from numbers order by n",
         "select v from numbers order by v desc, t limit 3",
         "select t, v from numbers order by t desc, v",
         "select v / 3 as third, n / 2 as half, v / nullif(n, 0) as each from numbers order by v, n, t",
@@ -354,6 +356,8 @@ def test_what_our_rooms_ask_in_duckdbs_sql_is_the_same_on_postgresql(shown, sql)
             "n": [1, 2, 3, 0, 5, 6, 7, 8, None],
             "t": ["a@b.com", "Z@b.com", "é@b.com", "a b@c.com", "a\u00a0b@c.com", "a\u200bb@c.com", None, "", "zz"],
             "d": pa.array([date(2017, 1, 1)] * 8 + [None], pa.date32()),
+            "m": pa.array([Decimal("3.60"), Decimal("100.00"), *[Decimal("-0.05")] * 6, None], pa.decimal128(18, 2)),
+            "s": pa.array([100, 1, 2, 3, 4, 5, 6, 7, None], pa.int32()),
         }
     )
     params = {name: value for name, value in (("x", date(2017, 1, 2)), ("y", "o'clock")) if f"${name}" in sql}

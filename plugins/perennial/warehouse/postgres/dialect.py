@@ -43,9 +43,12 @@ language sql immutable strict as $$
         when x::text ~ '[.e]' then x::text
         else x::text || '.0'
     end $$""",
-    """
-create function pg_temp.duck_text(x anyelement) returns text
-language sql immutable strict as $$ select x::text $$""",
+    # A function for each kind of number: PostgreSQL would rather make a double of it than take `anyelement`.
+    *(
+        f"create function pg_temp.duck_text(x {kind}) returns text "
+        "language sql immutable strict as $$ select x::text $$"
+        for kind in ("smallint", "integer", "bigint", "numeric", "anyelement")
+    ),
 )
 
 
